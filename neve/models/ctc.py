@@ -1,0 +1,88 @@
+"""A CTC model: an encoder, a main head, and heads that only help training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neve.errors import ConfigError
+from neve.models.config import ModelConfig
+from neve.models.conformer import Conformer
+from neve.models.tdnn import Tdnn
+
+ENCODERS = {"conformer": Conformer, "tdnn": Tdnn}
+
+
+def build_encoder(config: ModelConfig, features: int) -> nn.Module:
+    """The encoder that `config.encoder` names, for feature vectors of `features` bins."""
+    if config.encoder not in ENCODERS:
+        raise ConfigError(
+            f"model.encoder={config.encoder} is unknown; there are {', '.join(ENCODERS)}"
+        )
+    return ENCODERS[config.encoder](config, features)
+
+
+class CtcModel(nn.Module):
+    """Features to log-probabilities of tokens (Graves et al., 2006), token 0 being blank.
+
+    Args:
+        config: the model's shape.
+        features: number of feature bins F.
+        tokens: number of tokens C, blank included.
+        auxiliary_tokens: size of a second token set (letters beside phones) with a head of its own
+            on the last layer, used in training only; 0 for none.
+        intermediate_layers: layers, counted from 1, whose output is also given to the main head in
+            training (Lee & Watanabe, 2021, arXiv:2102.03216).
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        features: int,
+        tokens: int,
+        auxiliary_tokens: int = 0,
+        intermediate_layers: tuple[int, ...] = (),
+    ):
+        super().__init__()
+        for layer in intermediate_layers:
+            if not 1 <= layer < config.layers:
+                raise ConfigError(
+                    f"loss.intermediate_layers: {layer} is not a layer below the last "
+                    f"(model.layers={config.layers})"
+                )
+        self.encoder = build_encoder(config, features)
+        self.head = nn.Linear(self.encoder.dim, tokens)
+        self.intermediate_layers = tuple(intermediate_layers)
+        self.auxiliary_head = (
+            nn.Linear(self.encoder.dim, auxiliary_tokens) if auxiliary_tokens else None
+        )
+
+    def lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of output for (N,) feature frames."""
+        return self.encoder.lengths(lengths)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, F) features, (N,) lengths to (N, T', C) float32 log-probabilities, (N,) lengths."""
+        outputs, lengths = self.encoder(features, lengths)
+        return self.log_probs(self.head, outputs[-1]), lengths
+
+    def training_heads(
+        self, features: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, list[Tensor], Tensor | None, Tensor]:
+        """As `forward`, with the outputs that only training uses.
+
+        Returns:
+            (N, T', C) log-probabilities of the main head; the same of each intermediate layer;
+            (N, T', A) log-probabilities of the auxiliary head or None; (N,) lengths.
+        """
+        outputs, lengths = self.encoder(features, lengths)
+        main = self.log_probs(self.head, outputs[-1])
+        between = [self.log_probs(self.head, outputs[i - 1]) for i in self.intermediate_layers]
+        auxiliary = None
+        if self.auxiliary_head is not None:
+            auxiliary = self.log_probs(self.auxiliary_head, outputs[-1])
+        return main, between, auxiliary, lengths
+
+    @staticmethod
+    def log_probs(head: nn.Linear, x: Tensor) -> Tensor:
+        return torch.log_softmax(head(x).float(), dim=-1)

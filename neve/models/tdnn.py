@@ -1,0 +1,66 @@
+"""A time-delay neural network (Waibel et al., 1989; Peddinti et al., 2015): dilated convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neve.errors import ConfigError
+from neve.models.config import ModelConfig
+from neve.models.dropout import SharedDropout
+
+
+class TdnnLayer(nn.Module):
+    """Convolution over time, ReLU, layer normalisation, dropout: (N, T, D) to (N, T', D')."""
+
+    def __init__(self, inputs: int, dim: int, kernel: int, dilation: int, stride: int, dropout: float):
+        super().__init__()
+        self.conv = nn.Conv1d(
+            inputs, dim, kernel, stride=stride, dilation=dilation, padding=dilation * (kernel // 2)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = SharedDropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x.transpose(1, 2))).transpose(1, 2)
+        return self.dropout(self.norm(x))
+
+
+class Tdnn(nn.Module):
+    """A stack of dilated convolutions; the first one strides by `config.subsampling`."""
+
+    def __init__(self, config: ModelConfig, features: int):
+        super().__init__()
+        if config.tdnn_kernel % 2 == 0:
+            raise ConfigError(f"model.tdnn_kernel={config.tdnn_kernel} must be odd")
+        if not config.tdnn_dilations:
+            raise ConfigError("model.tdnn_dilations must name at least one dilation")
+        self.dim = config.dim
+        self.factor = config.subsampling
+        dilations = config.tdnn_dilations
+        self.layers = nn.ModuleList(
+            TdnnLayer(
+                features if i == 0 else config.dim,
+                config.dim,
+                config.tdnn_kernel,
+                dilations[min(i, len(dilations) - 1)],
+                self.factor if i == 0 else 1,
+                config.dropout,
+            )
+            for i in range(config.layers)
+        )
+
+    def lengths(self, lengths: Tensor) -> Tensor:
+        """Encoder frames for (N,) feature frames."""
+        return torch.div(lengths + self.factor - 1, self.factor, rounding_mode="floor")
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(N, T, F) features and (N,) lengths to every layer's (N, T', D) output and lengths."""
+        outputs = []
+        for layer in self.layers:
+            valid = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None]
+            x = layer(x.masked_fill(~valid[:, :, None], 0.0))
+            if not outputs:
+                lengths = self.lengths(lengths)
+            outputs.append(x)
+        return outputs, lengths

@@ -1,0 +1,206 @@
+"""CTC training: binds features, lang and a CTC model to the training loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from kaldialign import edit_distance
+from torch import Tensor
+from torch.nn import functional as F
+
+from neve.data import make_loader
+from neve.errors import ConfigError, NeveError
+from neve.lang import Lang
+from neve.models import CtcModel
+from neve.training import BatchLoss, pick_device
+from neve.training import train as run_training
+
+log = logging.getLogger(__name__)
+
+
+def build_model(config, lang: Lang) -> CtcModel:
+    """The model that the configuration and the lang directory describe, with fresh weights."""
+    letters = letter_table(lang) if config.loss.auxiliary == "letters" else {}
+    return CtcModel(
+        config.model,
+        features=config.features.num_mel_bins,
+        tokens=lang.num_tokens,
+        auxiliary_tokens=len(letters) + 1 if letters else 0,
+        intermediate_layers=tuple(config.loss.intermediate_layers),
+    )
+
+
+def letter_table(lang: Lang) -> dict[str, int]:
+    """Letters of the words that can be spoken, numbered from 1 (0 is blank)."""
+    spoken = [word for word in lang.words.symbols if lang.is_word(word)]
+    return {letter: i for i, letter in enumerate(sorted(set("".join(spoken))), start=1)}
+
+
+def greedy_tokens(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
+    """Best token of each frame with repeats and blanks removed, for each of (N, T, C)."""
+    best = log_probs.argmax(dim=-1).cpu()
+    rows = []
+    for row, length in zip(best, lengths.tolist()):
+        collapsed = torch.unique_consecutive(row[:length])
+        rows.append(collapsed[collapsed != 0].tolist())
+    return rows
+
+
+def frames_needed(tokens: list[int]) -> int:
+    """Fewest frames that can carry the tokens: one each, and a blank between equal neighbours."""
+    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))
+
+
+class CtcTask:
+    """See `neve.training.Task`. A batch is the loader's dictionary."""
+
+    unit = "s of audio"
+
+    def __init__(self, config, fbank: Path, lang: Path):
+        """Read lang and data.
+
+        Args:
+            config: the root configuration; sections data, augment, features, model, loss, training.
+            fbank: directory with cuts_<split>.jsonl.gz.
+            lang: lang directory.
+        """
+        torch.manual_seed(config.training.seed)
+        self.config = config.loss
+        self.device = pick_device(config.training.device)
+        self.lang = Lang.load(lang)
+        self.letters = letter_table(self.lang)
+        self.model = build_model(config, self.lang)
+        self.targets: dict[str, list[int]] = {}
+
+        def loader(splits: list[str], training: bool):
+            files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
+            return make_loader(
+                files, config.data, config.augment, training=training, seed=config.training.seed
+            )
+
+        self.train_loader = loader(config.data.train, True)
+        self.dev_loader = loader(config.data.dev, False) if config.data.dev else None
+        self.epoch_size = self.train_loader.epoch_seconds
+        self.dropped = self.too_long(self.train_loader.items())
+
+    def too_long(self, items: Iterable[tuple[str, str, int]]) -> set[str]:
+        """Ids of the training utterances with more tokens than frames; see loss.too_long."""
+        found, count = {}, 0
+        for name, text, frames in items:
+            count += 1
+            need = frames_needed(self.tokens(text))
+            have = int(self.model.lengths(torch.tensor([frames]))[0])
+            if need > have:
+                found[name] = f"{name} ({need} tokens, {have} frames)"
+        if found:
+            message = (
+                f"{len(found)} of {count} training utterances have more tokens than encoder frames: "
+                f"{', '.join(list(found.values())[:10])}{' ...' if len(found) > 10 else ''}"
+            )
+            if self.config.too_long == "error" or len(found) == count:
+                raise NeveError(
+                    message + ". Lower model.subsampling, use larger units (lang.kind), or set "
+                    "loss.too_long to drop"
+                )
+            log.warning("%s; dropped", message)
+        return set(found)
+
+    def tokens(self, text: str) -> list[int]:
+        if text not in self.targets:
+            self.targets[text] = self.lang.encode(text)
+        return self.targets[text]
+
+    def train_batches(self, epoch: int) -> Iterator[dict]:
+        self.train_loader.set_epoch(epoch)
+        for batch in self.train_loader:
+            if self.dropped:
+                batch = without(batch, self.dropped)
+            if batch["ids"]:
+                yield batch
+
+    def loss(self, batch: dict) -> BatchLoss:
+        main, between, auxiliary, lengths = self.model.training_heads(
+            batch["features"].to(self.device), batch["feature_lens"].to(self.device)
+        )
+        targets = [self.tokens(text) for text in batch["texts"]]
+        items = ctc_losses(main, lengths, targets)
+        count = max(1, sum(map(len, targets)))
+        stats = {"ctc": float(items.detach().sum()) / count}
+        weight, total = 1.0, 0.0
+        if between:
+            extra = torch.stack([ctc_losses(x, lengths, targets) for x in between]).mean(0)
+            total = total + self.config.intermediate_weight * extra.sum() / count
+            weight -= self.config.intermediate_weight
+        if auxiliary is not None:
+            spelled = [
+                [self.letters[letter] for letter in text.replace(" ", "")]
+                for text in batch["texts"]
+            ]
+            extra = ctc_losses(auxiliary, lengths, spelled, zero_infinity=True)
+            total = total + self.config.auxiliary_weight * extra.sum() / max(
+                1, sum(map(len, spelled))
+            )
+            weight -= self.config.auxiliary_weight
+        if weight <= 0.0:
+            raise ConfigError(
+                "loss.intermediate_weight and loss.auxiliary_weight leave no weight to the main loss"
+            )
+        return BatchLoss(
+            total=total + weight * items.sum() / count,
+            items=items.detach(),
+            ids=batch["ids"],
+            size=float(sum(batch["durations"])),
+            stats=stats,
+        )
+
+    def validate(self) -> dict[str, float]:
+        """CTC loss and token error rate of greedy decoding, both per reference token."""
+        if self.dev_loader is None:
+            return {}
+        loss = errors = count = 0.0
+        for batch in self.dev_loader:
+            log_probs, lengths = self.model(
+                batch["features"].to(self.device), batch["feature_lens"].to(self.device)
+            )
+            targets = [self.tokens(text) for text in batch["texts"]]
+            loss += float(ctc_losses(log_probs, lengths, targets, zero_infinity=True).sum())
+            for hypothesis, reference in zip(greedy_tokens(log_probs, lengths), targets):
+                errors += edit_distance(reference, hypothesis)["total"]
+                count += len(reference)
+        return {"loss": loss / max(count, 1.0), "token_errors": errors / max(count, 1.0)}
+
+
+def ctc_losses(
+    log_probs: Tensor, lengths: Tensor, targets: list[list[int]], zero_infinity: bool = False
+) -> Tensor:
+    """(N,) CTC losses of (N, T, C) log-probabilities; blank is 0 (Graves et al., 2006)."""
+    flat = torch.tensor([token for row in targets for token in row], dtype=torch.long)
+    return F.ctc_loss(
+        log_probs.transpose(0, 1),
+        flat.to(log_probs.device),
+        lengths,
+        torch.tensor([len(row) for row in targets], device=log_probs.device),
+        reduction="none",
+        zero_infinity=zero_infinity,
+    )
+
+
+def without(batch: dict, dropped: set[str]) -> dict:
+    """The batch without the utterances whose id is in `dropped`."""
+    keep = [i for i, name in enumerate(batch["ids"]) if name not in dropped]
+    if len(keep) == len(batch["ids"]):
+        return batch
+    return {
+        key: value[keep] if isinstance(value, Tensor) else [value[i] for i in keep]
+        for key, value in batch.items()
+        if isinstance(value, Tensor | list)
+    }
+
+
+def train(config, *, fbank: Path, lang: Path, out: Path) -> Path:
+    """Train the configured CTC model on the features of `fbank`; returns averaged.pt in `out`."""
+    task = CtcTask(config, fbank, lang)
+    return run_training(task, config.training, out, config)

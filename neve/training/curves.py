@@ -1,0 +1,40 @@
+"""Learning curves: curves.jsonl for the report, TensorBoard scalars for the browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from neve.files import atomic_open
+
+
+class Curves:
+    """Appends one JSON object a line; entries of epochs that are trained again are dropped."""
+
+    def __init__(self, directory: Path, epoch: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = Path(directory) / "curves.jsonl"
+        if self.path.exists():
+            kept = []
+            for line in self.path.read_text().splitlines():
+                try:
+                    if json.loads(line)["epoch"] <= epoch:
+                        kept.append(line)
+                except (ValueError, KeyError):  # a line cut off by a kill
+                    continue
+            with atomic_open(self.path) as file:
+                file.writelines(line + "\n" for line in kept)
+        self.board = SummaryWriter(str(Path(directory) / "tensorboard"))
+
+    def add(self, split: str, epoch: int, step: int, **figures: float) -> None:
+        """Note figures of `split` (train or dev) after `step` steps."""
+        entry = {"step": step, "epoch": epoch, "split": split}
+        entry.update({name: round(float(value), 7) for name, value in figures.items()})
+        with open(self.path, "a") as file:
+            file.write(json.dumps(entry) + "\n")
+        for name, value in figures.items():
+            self.board.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        self.board.close()
