@@ -26,9 +26,7 @@ def check_with_jiwer(score: SplitScore, cer_spaces: bool = True) -> str | None:
     texts = [(u.ref, u.hyp) for u in score.utterances]
     characters = [tuple(split_characters(t, cer_spaces) for t in pair) for pair in texts]
     by_words = jiwer.process_words([r for r, _ in texts], [h for _, h in texts])
-    by_characters = jiwer.process_characters(
-        [r for r, _ in characters], [h for _, h in characters]
-    )
+    by_characters = jiwer.process_characters([r for r, _ in characters], [h for _, h in characters])
     for name, theirs, ours, rate in (
         ("WER", by_words, [u.words for u in score.utterances], score.words.rate),
         ("CER", by_characters, [u.characters for u in score.utterances], score.characters.rate),

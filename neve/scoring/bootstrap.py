@@ -120,9 +120,7 @@ def compare_systems(
     )
 
 
-def _units(
-    utterances: Iterable[Utterance], unit: str, what: str
-) -> dict[str, tuple[int, int]]:
+def _units(utterances: Iterable[Utterance], unit: str, what: str) -> dict[str, tuple[int, int]]:
     """(errors, reference tokens) of each utterance id or each speaker."""
     if unit == "utterance":
         return {u.id: _numbers(u, what) for u in utterances}

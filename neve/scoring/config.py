@@ -20,9 +20,7 @@ class ScoringConfig:
     duration_bins: list[float] = option(
         [2.0, 5.0, 10.0, 20.0], "limits between the rows of the breakdown by duration, in seconds"
     )
-    cer_spaces: bool = option(
-        True, "count the space between words as a character (as jiwer does)"
-    )
+    cer_spaces: bool = option(True, "count the space between words as a character (as jiwer does)")
     missing_reference: str = option(
         "error",
         "what to do with utterances that have no reference: stop, or leave them out and say so",

@@ -41,7 +41,7 @@ def log_decoding(
         "checkpoint": str(checkpoint),
         "command": command,
     }
-    line = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+    line = json.dumps(record).encode("ascii") + b"\n"
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +52,10 @@ def log_decoding(
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line  # an earlier writer was cut off: keep our line apart from its
             if os.write(descriptor, line) != len(line):
-                raise NeveError(f"{path}: the last line could be written only in part; is the disk "
-                                "full? Free some space, remove that part of a line, decode again")
+                raise NeveError(
+                    f"{path}: the last line could be written only in part; is the disk full? Free "
+                    "some space, remove that part of a line and decode again"
+                )
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

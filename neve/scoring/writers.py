@@ -18,6 +18,7 @@ from .alignment import Counts, Pair
 from .analysis import SplitScore
 from .summary import Interval, Summary, write_summary
 
+
 def write_files(out: str | Path, score: SplitScore, summary: Summary) -> list[Path]:
     """Write all files of one set into the directory `out`; return their paths."""
     out = Path(out)
@@ -58,10 +59,17 @@ def interval_text(interval: Interval) -> str:
     return "" if interval is None else f"{percent(interval[0])} - {percent(interval[1])}"
 
 
+def length_text(seconds: float) -> str:
+    """A length of speech: `24 s`, `5.3 min`, `10.45 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
+
+
 def summary_lines(summary: Summary) -> list[str]:
     """The lines of `wer-summary-<split>.txt`, in the manner of Kaldi's `%WER` lines."""
     lines = [
-        f"{summary.split}: {summary.utterances} utterances, {summary.seconds / 3600:.2f} hours",
+        f"{summary.split}: {summary.utterances} utterances, {length_text(summary.seconds)}",
         _rate_line("WER", summary.words, summary.words_interval, summary),
         _rate_line("CER", summary.characters, summary.characters_interval, summary),
         f"%SER {percent(summary.wrong_utterances / max(summary.utterances, 1))} "
@@ -78,12 +86,12 @@ def summary_lines(summary: Summary) -> list[str]:
     if summary.checked:
         lines.append(summary.checked)
     for name, rows in summary.breakdowns.items():
-        table = [(name, "utts", "hours", "WER %", "errors", "words", "sub", "del", "ins", "CER %")]
+        table = [(name, "utts", "speech", "WER %", "errors", "words", "sub", "del", "ins", "CER %")]
         table += [
             (
                 row.value,
                 str(row.utterances),
-                f"{row.seconds / 3600:.2f}",
+                length_text(row.seconds),
                 percent(row.words.rate),
                 str(row.words.errors),
                 str(row.words.reference),
