@@ -1,0 +1,136 @@
+"""Building decoding graphs: L from a lang directory, G from kaldilm's text, then HLG."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from neve.errors import NeveError
+from neve.fsa.openfst import determinize_minimize, from_text, to_openfst
+from neve.graphs.config import GraphConfig
+from neve.graphs.files import read_fsa
+from neve.kernels import Graph, compose_ctc, connect, remove_epsilon
+
+
+def build_L(lang_dir: str | os.PathLike) -> Graph:
+    """The lexicon with disambiguation symbols: lang_dir/L_disambig.pt, tokens in and words out."""
+    return read_fsa(Path(lang_dir) / "L_disambig.pt")
+
+
+def build_G(g_fst_txt: str | os.PathLike, lm_scale: float = 1.0) -> Graph:
+    """The language model from OpenFst's text form of it, as kaldilm writes it; words in and out.
+
+    Raises NeveError naming file and line if a line cannot be read.
+    """
+    graph = from_text(g_fst_txt)
+    graph.scores *= np.float32(lm_scale)
+    return graph
+
+
+def build_LG(L: Graph, G: Graph, first_token_disambig: int, first_word_disambig: int) -> Graph:
+    """L composed with G: determinised, minimised, without disambiguation symbols and epsilons.
+
+    Labels are tokens; each arc emits any number of words. Symbols numbered first_token_disambig
+    (first_word_disambig) or more are disambiguation symbols.
+
+    Raises NeveError if nothing is left: lexicon and language model share no word.
+    """
+    graph = determinize_minimize(L, G)
+    graph.labels[graph.labels >= first_token_disambig] = 0
+    emits = (graph.aux_values > 0) & (graph.aux_values < first_word_disambig)
+    counts = np.concatenate(([0], np.cumsum(emits)))
+    graph.aux_splits = counts[graph.aux_splits].astype(np.int32)
+    graph.aux_values = graph.aux_values[emits]
+    graph, _ = connect(graph)
+    graph, _, _ = remove_epsilon(graph)
+    if graph.num_states == 0:
+        raise NeveError("LG is empty: no sentence of the language model can be spelt by the lexicon")
+    return graph
+
+
+def build_HLG(
+    lang_dir: str | os.PathLike, g_fst_txt: str | os.PathLike, config: GraphConfig | None = None
+) -> Graph:
+    """The decoding graph of a lang directory and a language model: frames' tokens in, words out."""
+    config = config or GraphConfig()
+    return _compose(lang_dir, build_G(g_fst_txt, config.lm_scale), config)
+
+
+def build_HL(lang_dir: str | os.PathLike, config: GraphConfig | None = None) -> Graph:
+    """The decoding graph of a lexicon alone: any sequence of its words, all equally likely."""
+    config = config or GraphConfig()
+    words = read_symbols(Path(lang_dir) / "words.txt")
+    special = {"<eps>", "<s>", "</s>"}
+    spoken = [n for word, n in words.items() if word not in special and not word.startswith("#")]
+    score = -np.log(len(spoken)) * config.lm_scale
+    loop = np.array([*sorted(spoken), -1])
+    G = Graph.from_arcs(
+        2, 0 * loop, (loop == -1) * 1, loop, np.where(loop > 0, score, 0.0), loop
+    )
+    return _compose(lang_dir, G, config)
+
+
+def build_H(max_token: int, config: GraphConfig | None = None) -> Graph:
+    """The CTC topology alone: frames' tokens in, tokens out."""
+    config = config or GraphConfig()
+    tokens = np.array([*range(1, max_token + 1), -1])
+    loop = Graph.from_arcs(
+        2, 0 * tokens, (tokens == -1) * 1, tokens, 0.0 * tokens, tokens
+    )
+    return compose_ctc(loop, config.topology == "modified")
+
+
+def build_graph(
+    lang_dir: str | os.PathLike,
+    g_fst_txt: str | os.PathLike | None = None,
+    config: GraphConfig | None = None,
+) -> Graph:
+    """The graph that config.kind asks for; g_fst_txt is only needed for HLG."""
+    config = config or GraphConfig()
+    if config.kind == "H":
+        tokens = read_symbols(Path(lang_dir) / "tokens.txt")
+        return build_H(_first_disambig(tokens, lang_dir, "tokens.txt") - 1, config)
+    if config.kind == "HL":
+        return build_HL(lang_dir, config)
+    if g_fst_txt is None:
+        raise NeveError("graph.kind HLG needs a G.fst.txt; build the language model first (stage 4)")
+    return build_HLG(lang_dir, g_fst_txt, config)
+
+
+def _compose(lang_dir, G: Graph, config: GraphConfig) -> Graph:
+    first = [
+        _first_disambig(read_symbols(Path(lang_dir) / name), lang_dir, name)
+        for name in ("tokens.txt", "words.txt")
+    ]
+    return compose_ctc(build_LG(build_L(lang_dir), G, *first), config.topology == "modified")
+
+
+def _first_disambig(symbols: dict[str, int], lang_dir, name: str) -> int:
+    """The number of #0, after which only disambiguation symbols (and <s>, </s>) come."""
+    if "#0" not in symbols:
+        raise NeveError(f"{lang_dir}/{name}: no symbol #0; make the lang directory again (stage 3)")
+    first = symbols["#0"]
+    late = [s for s, n in symbols.items() if n > first and s[0] != "#" and s not in ("<s>", "</s>")]
+    if late:
+        raise NeveError(
+            f"{lang_dir}/{name}: {late[0]} has a larger number than #0; disambiguation symbols must "
+            "come last"
+        )
+    return first
+
+
+def read_symbols(path: Path) -> dict[str, int]:
+    """A symbol table, lines "symbol number"; NeveError names the line that is not one."""
+    symbols = {}
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise NeveError(f"{path}: {error.strerror}; make the lang directory first (stage 3)") from None
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[1].isdigit():
+            raise NeveError(f"{path}, line {number}: expected a symbol and its number: {line!r}")
+        symbols[fields[0]] = int(fields[1])
+    return symbols

@@ -1,0 +1,31 @@
+"""Array code that knows no torch: numpy arrays in, numpy arrays out, compiled by numba on first use.
+
+`Graph` is a weighted automaton as plain arrays. Its operations (arc sort, connect, epsilon removal,
+composition with a CTC topology), the token-passing beam search over dense scores, and paths and
+totals of acyclic graphs work on it. `warm_up` compiles everything once; the result is cached on disk.
+"""
+
+from neve.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "Graph": ".graph",
+        "Lattice": ".search",
+        "Path": ".search",
+        "arc_order": ".structure",
+        "arc_sort": ".structure",
+        "best_path": ".paths",
+        "check_sorted": ".paths",
+        "compose_ctc": ".ctc",
+        "connect": ".structure",
+        "forward_scores": ".paths",
+        "gather_ragged": ".structure",
+        "is_top_sorted": ".paths",
+        "lattice_search": ".search",
+        "one_best": ".search",
+        "remove_epsilon": ".epsilon",
+        "select_arcs": ".structure",
+        "warm_up": ".warm_up",
+    },
+)

@@ -1,0 +1,26 @@
+"""Compiling every kernel before it is needed; numba keeps the result on disk."""
+
+import numpy as np
+
+from neve.kernels.ctc import compose_ctc
+from neve.kernels.epsilon import remove_epsilon
+from neve.kernels.graph import Graph
+from neve.kernels.paths import best_path, forward_scores
+from neve.kernels.search import lattice_search, one_best
+from neve.kernels.structure import arc_sort
+
+
+def warm_up() -> None:
+    """Compiles and caches all kernels by running each on a graph of three states."""
+    graph = Graph.from_arcs(3, [0, 0, 1, 1], [1, 1, 0, 2], [1, 2, 0, -1], [0, -1, -1, 0])
+    graph, _, _ = remove_epsilon(graph)
+    graph, _ = arc_sort(graph)
+    decoding = compose_ctc(graph)
+    compose_ctc(graph, modified=True)
+    log_probs = np.zeros((1, 2, 3), np.float32)
+    one_best(decoding, log_probs, np.array([2]))
+    (lattice,) = lattice_search(decoding, log_probs, np.array([2]), 20, 8, 1, 100)
+    for dtype in (np.float32, np.float64):
+        arcs = (lattice.num_states, lattice.src, lattice.dst, lattice.scores)
+        best_path(*arcs, dtype)
+        forward_scores(*arcs, True, dtype)
