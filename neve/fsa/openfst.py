@@ -154,6 +154,12 @@ def determinize_minimize(a: Graph, b: Graph, delta: float = 1e-5) -> Graph:
     kaldifst.arcsort(a, "olabel")
     kaldifst.arcsort(b, "ilabel")
     fst = kaldifst.StdVectorFst(kaldifst.compose(a, b))
-    kaldifst.determinize_star(fst, use_log=False)
+    try:
+        kaldifst.determinize_star(fst, use_log=False)
+    except RuntimeError as error:
+        raise NeveError(
+            "determinisation failed: two word sequences have the same tokens and disambiguation "
+            f"symbols; make the lang directory again (stage 3). OpenFst says: {error}"
+        ) from None
     kaldifst.minimize_encoded(fst, delta)
     return from_openfst(fst)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from neve.errors import NeveError
-from neve.fsa.openfst import determinize_minimize, from_text, to_openfst
+from neve.fsa.openfst import determinize_minimize, from_text
 from neve.graphs.config import GraphConfig
 from neve.graphs.files import read_fsa
 from neve.kernels import Graph, compose_ctc, connect, remove_epsilon
@@ -44,7 +44,7 @@ def build_LG(L: Graph, G: Graph, first_token_disambig: int, first_word_disambig:
     graph, _ = connect(graph)
     graph, _, _ = remove_epsilon(graph)
     if graph.num_states == 0:
-        raise NeveError("LG is empty: no sentence of the language model can be spelt by the lexicon")
+        raise NeveError("LG is empty: the lexicon can spell no sentence of the language model")
     return graph
 
 
@@ -57,16 +57,17 @@ def build_HLG(
 
 
 def build_HL(lang_dir: str | os.PathLike, config: GraphConfig | None = None) -> Graph:
-    """The decoding graph of a lexicon alone: any sequence of its words, all equally likely."""
+    """The decoding graph of a lexicon alone: any sequence of its words, all equally likely.
+
+    Words that stand for no speech (!SIL, <s>, </s>) are left out.
+    """
     config = config or GraphConfig()
     words = read_symbols(Path(lang_dir) / "words.txt")
-    special = {"<eps>", "<s>", "</s>"}
+    special = {"<eps>", "!SIL", "<s>", "</s>"}
     spoken = [n for word, n in words.items() if word not in special and not word.startswith("#")]
     score = -np.log(len(spoken)) * config.lm_scale
     loop = np.array([*sorted(spoken), -1])
-    G = Graph.from_arcs(
-        2, 0 * loop, (loop == -1) * 1, loop, np.where(loop > 0, score, 0.0), loop
-    )
+    G = Graph.from_arcs(2, 0 * loop, (loop == -1) * 1, loop, np.where(loop > 0, score, 0.0), loop)
     return _compose(lang_dir, G, config)
 
 
@@ -74,9 +75,7 @@ def build_H(max_token: int, config: GraphConfig | None = None) -> Graph:
     """The CTC topology alone: frames' tokens in, tokens out."""
     config = config or GraphConfig()
     tokens = np.array([*range(1, max_token + 1), -1])
-    loop = Graph.from_arcs(
-        2, 0 * tokens, (tokens == -1) * 1, tokens, 0.0 * tokens, tokens
-    )
+    loop = Graph.from_arcs(2, 0 * tokens, (tokens == -1) * 1, tokens, 0.0 * tokens, tokens)
     return compose_ctc(loop, config.topology == "modified")
 
 
@@ -93,7 +92,7 @@ def build_graph(
     if config.kind == "HL":
         return build_HL(lang_dir, config)
     if g_fst_txt is None:
-        raise NeveError("graph.kind HLG needs a G.fst.txt; build the language model first (stage 4)")
+        raise NeveError("graph.kind HLG needs a language model; build it first (stage 4)")
     return build_HLG(lang_dir, g_fst_txt, config)
 
 
@@ -113,8 +112,8 @@ def _first_disambig(symbols: dict[str, int], lang_dir, name: str) -> int:
     late = [s for s, n in symbols.items() if n > first and s[0] != "#" and s not in ("<s>", "</s>")]
     if late:
         raise NeveError(
-            f"{lang_dir}/{name}: {late[0]} has a larger number than #0; disambiguation symbols must "
-            "come last"
+            f"{lang_dir}/{name}: {late[0]} has a larger number than #0; disambiguation "
+            "symbols must come last"
         )
     return first
 
@@ -125,7 +124,7 @@ def read_symbols(path: Path) -> dict[str, int]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise NeveError(f"{path}: {error.strerror}; make the lang directory first (stage 3)") from None
+        raise NeveError(f"{path}: {error.strerror}; make the lang directory (stage 3)") from None
     for number, line in enumerate(lines, 1):
         fields = line.split()
         if not fields:

@@ -1,8 +1,8 @@
-"""Array code that knows no torch: numpy arrays in, numpy arrays out, compiled by numba on first use.
+"""Array code that knows no torch: numpy arrays in and out, compiled by numba on first use.
 
 `Graph` is a weighted automaton as plain arrays. Its operations (arc sort, connect, epsilon removal,
 composition with a CTC topology), the token-passing beam search over dense scores, and paths and
-totals of acyclic graphs work on it. `warm_up` compiles everything once; the result is cached on disk.
+totals of acyclic graphs work on it. `warm_up` compiles everything once; the result is kept on disk.
 """
 
 from neve.lazy import lazy_exports

@@ -107,7 +107,7 @@ def compose_ctc(graph: Graph, modified: bool = False) -> Graph:
     Raises NeveError if `graph` has epsilon arcs or the result is too large.
     """
     if np.any(graph.labels == 0):
-        raise NeveError("CTC composition needs a graph without epsilons: remove_epsilon comes first")
+        raise NeveError("CTC composition needs a graph without epsilons: use remove_epsilon first")
     num_states = graph.num_states
     if num_states == 0:
         return graph

@@ -115,7 +115,9 @@ def _candidates(
     best = np.float32(-np.inf)
     top = np.argmax(forward)
     for e in range(rows[states[top]], rows[states[top] + 1]):
-        best = max(best, forward[top] + _arc_score(labels[e], scores[e], frame_scores, last, partial))
+        best = max(
+            best, forward[top] + _arc_score(labels[e], scores[e], frame_scores, last, partial)
+        )
     cut = best - beam
     n = 0
     for k in range(len(states)):

@@ -1,4 +1,4 @@
-"""Order and shape of graphs: sorting arcs, trimming states, following arcs with their attributes."""
+"""Order and shape of graphs: sorting arcs, trimming states, carrying attributes along."""
 
 import numpy as np
 from numba import njit
