@@ -85,8 +85,8 @@ def _values(entry: dict) -> dict[str, float]:
     return values
 
 
-def line_chart(title: str, series: dict[str, Points], unit: str) -> str:
-    """An SVG of `{name: points}`, with a logarithmic scale where the values span much.
+def line_chart(title: str, series: dict[str, Points], unit: str, *, log: bool = False) -> str:
+    """An SVG of `{name: points}`; `log` allows a logarithmic scale where the values span much.
 
     The lines have the classes `line-0`, `line-1`, ... for the page's style sheet to colour.
     """
@@ -95,7 +95,7 @@ def line_chart(title: str, series: dict[str, Points], unit: str) -> str:
     ys = [y for points in series.values() for _, y in points]
     if not xs:
         return ""
-    logarithmic = min(ys) > 0 and max(ys) / min(ys) > 20
+    logarithmic = log and min(ys) > 0 and max(ys) / min(ys) > 20
     ticks = _log_ticks(min(ys), max(ys)) if logarithmic else _ticks(min(0.0, min(ys)), max(ys))
     scale = math.log10 if logarithmic else float
     low, high = scale(min(ticks[0], min(ys))), scale(max(ticks[-1], max(ys)))
@@ -161,9 +161,10 @@ def _ticks(low: float, high: float, *, whole: bool = False, count: int = 5) -> S
 
 
 def _log_ticks(low: float, high: float) -> Sequence[float]:
-    """1, 2 and 5 (or only 1) times powers of ten around low to high."""
+    """Powers of ten from low to high, with 2 and 5 times them where these would be few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(powers) <= 3 else (1,)
-    ticks = [m * 10.0**p for p in powers for m in factors]
-    inside = [t for t in ticks if low <= t <= high]
-    return inside or [low, high]
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [m * 10.0**p for p in powers for m in factors if low <= m * 10.0**p <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks

@@ -60,6 +60,7 @@ polyline{fill:none;stroke-width:2;stroke-linejoin:round}
 del{color:var(--bad);background:var(--badbg);border-radius:.2em;padding:0 .2em}
 ins{color:var(--good);background:var(--goodbg);border-radius:.2em;padding:0 .2em;
 text-decoration:none;font-weight:600}
+@media(max-width:30rem){th,td{padding-right:.5rem}.bar{display:none}}
 details{margin:.75rem 0}summary{cursor:pointer;font-weight:600}
 footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.5rem;font-size:.85rem;
 overflow-wrap:anywhere}
@@ -126,7 +127,7 @@ def _overview(scores: Mapping[str, tuple[SplitScore, Summary]]) -> Html:
 
 def _learning(curves: Curves) -> Html:
     charts = [
-        line_chart("loss", _train_first(curves.losses), curves.unit),
+        line_chart("loss", _train_first(curves.losses), curves.unit, log=True),
         line_chart("learning rate", {"learning rate": curves.rates}, curves.unit),
     ]
     if not any(charts):
@@ -144,14 +145,14 @@ def _split(number: int, score: SplitScore, summary: Summary, config: ScoringConf
         _card(
             f"{percent(words.rate)} %",
             "word error rate",
-            f"{words.errors} errors in {words.reference} words",
+            f"{_some(words.errors, 'error')} in {_some(words.reference, 'word')}",
             _interval_line(summary.words_interval),
             f"{words.substitutions} sub, {words.deletions} del, {words.insertions} ins",
         ),
         _card(
             f"{percent(characters.rate)} %",
             "character error rate",
-            f"{characters.errors} errors in {characters.reference} characters",
+            f"{_some(characters.errors, 'error')} in {_some(characters.reference, 'character')}",
             _interval_line(summary.characters_interval),
             f"{characters.substitutions} sub, {characters.deletions} del, "
             f"{characters.insertions} ins",
@@ -161,7 +162,7 @@ def _split(number: int, score: SplitScore, summary: Summary, config: ScoringConf
             "utterances with an error",
             f"{summary.wrong_utterances} of {summary.utterances}",
         ),
-        _card(length_text(summary.seconds), "of speech", f"{summary.utterances} utterances"),
+        _card(length_text(summary.seconds), "of speech", _some(summary.utterances, "utterance")),
     ]
     parts = [
         Html(f'<h2 id="set-{number}">{escape(score.split)}</h2>'),
@@ -218,11 +219,22 @@ def _confusions(score: SplitScore, top: int) -> Html:
         ("Insertions", ["added", "count"], ranked(insertions)),
     ]  # fmt: skip
     parts = [
-        _tag("div", Html(_tag("h3", _shown(title, rows, top)) + _table(header, rows[:top])))
+        _tag("div", Html(_tag("h3", _shown(title, rows, top)) + _folded(header, rows[:top])))
         for title, header, rows in tables
         if rows
     ]
     return _tag("div", Html("".join(parts)), "columns") if parts else Html()
+
+
+def _folded(header: Sequence[str], rows: Sequence[Sequence], visible: int = 12) -> Html:
+    """A table of which the rows after the first few are folded away."""
+    if len(rows) <= visible + 3:
+        return _table(header, rows)
+    rest = _table(header, rows[visible:])
+    return Html(
+        _table(header, rows[:visible])
+        + f"<details><summary>{len(rows) - visible} more</summary>{rest}</details>"
+    )
 
 
 def _recall(score: SplitScore, top: int) -> Html:
@@ -277,7 +289,10 @@ def _worst(score: SplitScore, top: int) -> Html:
         ),
     ]
     for u in utterances:
-        facts = [f"{u.words.errors} errors in {u.words.reference} words", f"{u.duration:.1f} s"]
+        facts = [
+            f"{_some(u.words.errors, 'error')} in {_some(u.words.reference, 'word')}",
+            f"{u.duration:.1f} s",
+        ]
         if u.speaker is not None:
             facts.append(f"speaker {u.speaker}")
         parts.append(
@@ -304,6 +319,10 @@ def _aligned(pairs: Iterable[Pair]) -> Html:
 
 def _shown(title: str, rows: Sequence, top: int) -> str:
     return f"{title} ({top} of {len(rows)})" if len(rows) > top else f"{title} ({len(rows)})"
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _interval_line(interval: tuple[float, float] | None) -> str:
