@@ -26,7 +26,7 @@ def build_model(config, lang: Lang) -> CtcModel:
     letters = letter_table(lang) if config.loss.auxiliary == "letters" else {}
     return CtcModel(
         config.model,
-        features=config.features.num_mel_bins,
+        features=config.features.num_bins,
         tokens=lang.num_tokens,
         auxiliary_tokens=len(letters) + 1 if letters else 0,
         intermediate_layers=tuple(config.loss.intermediate_layers),
@@ -83,8 +83,8 @@ class CtcTask:
 
         self.train_loader = loader(config.data.train, True)
         self.dev_loader = loader(config.data.dev, False) if config.data.dev else None
-        self.epoch_size = self.train_loader.epoch_seconds
-        self.dropped = self.too_long(self.train_loader.items())
+        self.epoch_size = self.train_loader.seconds
+        self.dropped = self.too_long(self.train_loader.contents())
 
     def too_long(self, items: Iterable[tuple[str, str, int]]) -> set[str]:
         """Ids of the training utterances with more tokens than frames; see loss.too_long."""

@@ -1,0 +1,90 @@
+"""When words were said: the frames of a path's tokens, cut at the words' boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from neve.results import Word
+
+Pronunciations = Callable[[str], list[list[int]]]
+
+
+def token_runs(labels: np.ndarray) -> list[tuple[int, int, int]]:
+    """Runs of one token in (T,) labels as (token, first frame, frame after the last); no blanks."""
+    edges = np.flatnonzero(np.diff(labels)) + 1
+    starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(labels)]
+    if not len(labels):
+        return []
+    return [(int(labels[a]), a, b) for a, b in zip(starts, ends) if labels[a] != 0]
+
+
+def split_tokens(
+    tokens: Sequence[int], words: Sequence[str], pronunciations: Pronunciations
+) -> list[int] | None:
+    """Cut `tokens` into one pronunciation per word.
+
+    Returns:
+        For each word the number of tokens up to its end, or None where no choice of pronunciations
+        gives these tokens.
+    """
+    reached: list[dict[int, int]] = [{0: -1}]  # after each word: tokens used -> used before it
+    for word in words:
+        here: dict[int, int] = {}
+        for used in reached[-1]:
+            for spelling in pronunciations(word):
+                end = used + len(spelling)
+                if end not in here and list(tokens[used:end]) == list(spelling):
+                    here[end] = used
+        reached.append(here)
+    if len(tokens) not in reached[-1]:
+        return None
+    ends, end = [], len(tokens)
+    for here in reversed(reached[1:]):
+        ends.append(end)
+        end = here[end]
+    return ends[::-1]
+
+
+def timed_words(
+    labels: np.ndarray,
+    log_probs: np.ndarray,
+    words: Sequence[str],
+    emitted: Sequence[int],
+    pronunciations: Pronunciations,
+    frame_seconds: float,
+) -> list[Word]:
+    """The words of a best path with their times and confidences.
+
+    A word lasts from the first frame of its first token to the last frame of its last one. Its
+    confidence is the geometric mean, over its tokens, of the highest probability that the model gave
+    the token in its frames.
+
+    Args:
+        labels: (T,) token of each frame on the path, 0 for blank.
+        log_probs: (T, C) the model's log-probabilities, unscaled.
+        words: the words of the path.
+        emitted: frame in which the graph emitted each word: its time where the tokens on the path
+            are not those of its pronunciations (silence between words, say).
+        pronunciations: token sequences of a word.
+        frame_seconds: length of a frame.
+    """
+    runs = token_runs(labels)
+    best = [float(log_probs[a:b, token].max()) for token, a, b in runs]
+    ends = split_tokens([token for token, _, _ in runs], words, pronunciations)
+    result = []
+    for i, word in enumerate(words):
+        if ends is None:
+            first = emitted[i]
+            last = max(first + 1, emitted[i + 1] if i + 1 < len(words) else len(labels))
+            inside = [score for score, (_, a, _) in zip(best, runs) if first <= a < last]
+        else:
+            begin, end = (ends[i - 1] if i else 0), ends[i]
+            first, last = runs[begin][1], runs[end - 1][2]
+            inside = best[begin:end]
+        confidence = float(np.exp(np.mean(inside))) if inside else 0.0
+        result.append(
+            Word(word, first * frame_seconds, last * frame_seconds, min(1.0, confidence))
+        )
+    return result
