@@ -1,0 +1,267 @@
+"""Building a lang directory: stage 3."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+from neve.errors import NeveError
+from neve.files import atomic_open
+from neve.lang.config import LangConfig
+from neve.lang.coverage import Coverage
+from neve.lang.lexicon import (
+    EPSILON,
+    RESERVED_WORDS,
+    LexiconEntry,
+    add_disambiguation,
+    read_lexicon,
+    write_lexicon,
+)
+from neve.lang.lexicon_fst import lexicon_fst
+from neve.lang.symbols import SymbolTable
+from neve.lang.tokenizers import UNKNOWN, BpeTokenizer, CharTokenizer, Tokenizer, check_tokens
+from neve.lang.transcripts import read_transcripts
+from neve.text import TextConfig, normalize
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+NAMED_WORDS, NAMED_UTTERANCES = 20, 3  # how many an error message names
+
+
+def build_lang(
+    config: LangConfig,
+    transcripts: Sequence[str | os.PathLike],
+    lexicon: str | os.PathLike | None,
+    out: str | os.PathLike,
+    *,
+    dev: Sequence[str | os.PathLike] = (),
+    text: TextConfig | None = None,
+) -> list[Coverage]:
+    """Make the lang directory `out` in icefall's format, and report what it does not cover.
+
+    Args:
+        config: the `lang` section.
+        transcripts: training transcripts (Kaldi text files). BPE and character units, and the
+            words of these languages, are learnt from them; `config.oov` says what happens to words
+            without a pronunciation.
+        lexicon: the lexicon file of a phone lang; otherwise its words are added if it is given.
+        out: the directory; its files are written one by one, each at once.
+        dev: further transcripts that are only checked: their missing words are reported, and their
+            utterances left out of validation, whatever the policy (unless it is unk).
+        text: normal form of the lexicon's and the extra words, so that they meet the transcripts'.
+
+    Returns the coverage of each file of transcripts, as written to coverage.txt.
+    Raises NeveError for unusable input and, if `config.oov` is error, for missing words, naming
+    them and their utterances.
+    """
+    out = Path(out)
+    train = [(_name(path), read_transcripts(path)) for path in transcripts]
+    if not train:
+        raise NeveError("no training transcripts were given to build the lang directory from")
+    held_out = [(_name(path), read_transcripts(path)) for path in dev]
+    given, remarks = _given_entries(config, lexicon, text)
+    extra = [_normal(word, text) or word for word in config.extra_words]
+
+    if config.kind == "phone":
+        entries, tokens = _phone_units(config, given, lexicon, extra)
+        tokenizer = None
+    else:
+        sentences = [words for _, texts in train for words in texts.values()]
+        tokenizer = _learn(config, sentences)
+        entries = _spell(config, tokenizer, sentences, [entry.word for entry in given], extra)
+        tokens = SymbolTable(tokenizer.tokens)
+    known = _speller(entries, tokenizer)
+    reports = [Coverage.of(name, texts, known) for name, texts in (*train, *held_out)]
+    for report in reports:
+        log.info("%s", report.summary())
+    _apply_policy(config, reports[: len(train)])
+
+    disambiguated, highest = add_disambiguation(entries)
+    check_tokens(tokens.symbols)
+    for number in range(highest + 1):
+        tokens.add(f"#{number}")
+    words = SymbolTable([EPSILON, *sorted({entry.word for entry in entries}), *RESERVED_WORDS[1:]])
+
+    out.mkdir(parents=True, exist_ok=True)
+    tokens.write(out / "tokens.txt")
+    words.write(out / "words.txt")
+    write_lexicon(out / "lexicon.txt", entries)
+    write_lexicon(out / "lexicon_disambig.txt", disambiguated)
+    if isinstance(tokenizer, BpeTokenizer):
+        with atomic_open(out / "bpe.model", "wb") as stream:
+            stream.write(tokenizer.model)
+    _write_coverage(out, config, reports, remarks)
+    _write_settings(out, config, tokens)
+    silence = config.silence if config.kind == "phone" else ""
+    for name, rows in (("L", entries), ("L_disambig", disambiguated)):
+        fst = lexicon_fst(
+            rows,
+            tokens,
+            words,
+            silence=silence,
+            sil_prob=config.sil_prob,
+            disambig=name == "L_disambig",
+        )
+        fst.save(out / f"{name}.npz")
+        if config.write_pt:
+            fst.save_pt(out / f"{name}.pt")
+    for remark in remarks:
+        log.warning("%s", remark)
+    return reports
+
+
+def _name(path: str | os.PathLike) -> str:
+    return Path(path).name.removeprefix("text_")
+
+
+def _normal(word: str, text: TextConfig | None) -> str:
+    return normalize(word, text) if text is not None else word
+
+
+def _given_entries(
+    config: LangConfig, lexicon: str | os.PathLike | None, text: TextConfig | None
+) -> tuple[list[LexiconEntry], list[str]]:
+    """The entries of the user's lexicon in normal form, sorted by word, and remarks on them."""
+    if lexicon is None:
+        if config.kind == "phone":
+            raise NeveError(
+                "lang.kind phone needs a lexicon: name it in lang.lexicon (`WORD PHONE PHONE ...` "
+                "on each line), or choose lang.kind bpe or char"
+            )
+        return [], []
+    entries, remarks = read_lexicon(lexicon)
+    kept: dict[LexiconEntry, None] = {}
+    for word, phones in entries:
+        # A name such as !SIL is no text; its punctuation is part of it.
+        normal = word if word.startswith("!") else _normal(word, text)
+        if not normal or " " in normal:
+            remarks.append(
+                f"{lexicon}: {word} is left out: normalised as the transcripts are it is "
+                f"{normal!r}, not one word"
+            )
+            continue
+        kept[LexiconEntry(normal, phones)] = None
+    if not kept:
+        raise NeveError(f"{lexicon}: not one word is left after normalisation (section text)")
+    return sorted(kept, key=lambda entry: entry.word), remarks  # a stable sort
+
+
+def _phone_units(
+    config: LangConfig, given: list[LexiconEntry], lexicon, extra: Iterable[str]
+) -> tuple[list[LexiconEntry], SymbolTable]:
+    have = {entry.word for entry in given}
+    lacking = sorted(set(extra) - have)
+    if lacking:
+        raise NeveError(
+            f"{lexicon}: lang.extra_words {', '.join(lacking)} have no pronunciation; add them"
+        )
+    entries = given
+    if config.oov == "unk" and config.unk_word not in have:
+        entries = sorted([*given, _unknown_entry(config)], key=lambda entry: entry.word)
+    phones = {phone for entry in entries for phone in entry.tokens}
+    if config.silence:
+        phones.add(config.silence)
+    return entries, SymbolTable([EPSILON, *sorted(phones)])
+
+
+def _unknown_entry(config: LangConfig) -> LexiconEntry:
+    unit = config.unk_phone if config.kind == "phone" else UNKNOWN
+    for key, value in (("unk_word", config.unk_word), ("unk_phone", unit)):
+        if not value or value in RESERVED_WORDS or len(value.split()) != 1:
+            raise NeveError(f"lang.{key} is {value!r}: lang.oov unk needs a name of one word there")
+    return LexiconEntry(config.unk_word, (unit,))
+
+
+def _learn(config: LangConfig, sentences: list[list[str]]) -> Tokenizer:
+    if config.kind == "char":
+        return CharTokenizer.learn(word for words in sentences for word in words)
+    lines = (" ".join(words) for words in sentences if words)
+    return BpeTokenizer.learn(lines, config.vocab_size, config.bpe_model)
+
+
+def _spell(
+    config: LangConfig,
+    tokenizer: Tokenizer,
+    sentences: list[list[str]],
+    listed: Iterable[str],
+    extra: Iterable[str],
+) -> list[LexiconEntry]:
+    """Spellings of the words of the transcripts, the lexicon and the configuration.
+
+    Words of the lexicon with characters that the transcripts never have are left out: the model
+    cannot learn them. Extra words with such characters are an error.
+    """
+    learnt = {word for words in sentences for word in words}
+    reserved = learnt.intersection(RESERVED_WORDS)
+    if reserved:
+        raise NeveError(f"the transcripts have the reserved word {min(reserved)}; remove it")
+    optional = {word for word in listed if not word.startswith(("<", "!"))}
+    entries = []
+    for word in sorted(learnt | optional | set(extra)):
+        pieces = tokenizer.split(word)
+        if UNKNOWN not in pieces:
+            entries.append(LexiconEntry(word, pieces))
+        elif word in extra:
+            raise NeveError(
+                f"lang.extra_words: {word} has a character that no training transcript has"
+            )
+    if config.oov == "unk":
+        entries = [entry for entry in entries if entry.word != config.unk_word]
+        entries = sorted([*entries, _unknown_entry(config)], key=lambda entry: entry.word)
+    return entries
+
+
+def _speller(entries: list[LexiconEntry], tokenizer: Tokenizer | None):
+    """A function that tells whether a word can be spelled without the unknown unit."""
+    have = {entry.word for entry in entries}
+    if tokenizer is None:
+        return have.__contains__
+    return lambda word: word in have or UNKNOWN not in tokenizer.split(word)
+
+
+def _apply_policy(config: LangConfig, reports: list[Coverage]) -> None:
+    for report in reports:
+        if not report.missing:
+            continue
+        details = "\n".join(report.details(NAMED_WORDS, NAMED_UTTERANCES))
+        if config.oov == "error":
+            raise NeveError(
+                f"{report.summary()}. Missing (word, count, utterances):\n{details}\n"
+                "Add them to the lexicon, or set lang.oov to unk (train the unknown word on them) "
+                "or drop (leave their utterances out)."
+            )
+        what = {"unk": f"spelled as {config.unk_word}", "drop": "utterances left out"}[config.oov]
+        log.warning("%s; %s:\n%s", report.summary(), what, details)
+
+
+def _write_coverage(
+    out: Path, config: LangConfig, reports: list[Coverage], remarks: list[str]
+) -> None:
+    """coverage.txt for people; left_out.txt, ids of the utterances that cannot be trained on."""
+    with atomic_open(out / "coverage.txt") as stream:
+        for report in reports:
+            stream.write("\n".join([report.summary(), *report.details()]) + "\n")
+        stream.writelines(remark + "\n" for remark in remarks)
+    left_out = {name for report in reports for name in report.missing_utterances}
+    with atomic_open(out / "left_out.txt") as stream:
+        if config.oov != "unk":
+            stream.writelines(f"{name}\n" for name in sorted(left_out))
+
+
+def _write_settings(out: Path, config: LangConfig, tokens: SymbolTable) -> None:
+    """lang.yaml: what `Lang.load` cannot see from the other files."""
+    phone = config.kind == "phone"
+    settings = {
+        "format": FORMAT,
+        "kind": config.kind,
+        "num_tokens": tokens["#0"],
+        "oov": config.oov,
+        "unk_word": config.unk_word,
+        "silence": config.silence if phone else "",
+        "sil_prob": config.sil_prob if phone and config.silence else 0.0,
+    }
+    with atomic_open(out / "lang.yaml") as stream:
+        yaml.safe_dump(settings, stream, sort_keys=False, allow_unicode=True)
