@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# The stages of every recipe. egs/<corpus>/ASR/run.sh calls this from its own directory, with the
+# few settings that are its own; see --help.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+stage=0
+stop_stage=9
+config=conf/default.yaml
+seeds=0
+nj=
+dl_dir=${NEVE_CORPORA:-}
+expdir=exp
+ngpu=
+num_nodes=1
+wait=false
+force=false
+dry_run=false
+
+help_message="usage: ./run.sh [OPTION]... [--section.key VALUE]...
+
+Takes a corpus through the stages
+  0 download  1 prepare  2 features  3 lang  4 lm  5 graph  6 train  7 decode  8 score  9 pack
+
+  --stage N, --stop-stage N   the first and the last stage to run ($stage, $stop_stage)
+  --config FILE    YAML file of configuration keys ($config)
+  --seeds \"0 1\"    stages 6 to 9 are run for each of these ($seeds)
+  --nj N           processes (as many as there are cores, 8 at most)
+  --dl-dir DIR     where corpora may lie already; NEVE_CORPORA is the same
+  --expdir DIR     where trainings go ($expdir)
+  --ngpu N         0 trains on the CPU, 1 on a GPU (a GPU where there is one)
+  --num-nodes N    machines to train on ($num_nodes)
+  --wait           wait for another run in the same directory instead of failing
+  --force          repeat stages that are finished
+  --dry-run        print every command, run none
+  --help           this text
+
+Any configuration key can be given as well, e.g. --training.epochs 20; neve VERB --help lists
+those of a stage. How jobs are started (here, or by slurm) is set in cmd.sh."
+
+export NEVE_COMMAND="${NEVE_COMMAND:-${PWD#"$root"/}/run.sh${*:+ $*}}"
+# shellcheck source=local/parse_options.sh
+. "$root/local/parse_options.sh"
+[ $# -eq 0 ] || _option_error "what is $1?"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Print a command; unless this is a dry run, run it.
+run() {
+  printf '+' >&2
+  printf ' %q' "$@" >&2
+  printf '\n' >&2
+  "$dry_run" || "$@"
+}
+
+# Whether stage $1 is to be run; says so.
+wanted() {
+  [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] || return 1
+  say
+  say "stage $1: $2"
+}
+
+for number in "$stage" "$stop_stage"; do
+  [[ $number =~ ^[0-9]$ ]] || _option_error "--stage and --stop-stage take 0 to 9, not '$number'"
+done
+[ -f "$config" ] || _option_error "--config: there is no file $config here ($PWD)"
+
+if ! "$dry_run"; then
+  # shellcheck source=path.sh
+  . "$root/path.sh"
+fi
+# shellcheck source=cmd.sh
+. "$root/cmd.sh"
+
+common=(--config "$config" --paths.experiments "$expdir" "${overrides[@]}")
+flags=()
+[ -z "$nj" ] || flags+=(--nj "$nj")
+"$wait" && flags+=(--wait)
+"$force" && flags+=(--force)
+train_flags=(--num-nodes "$num_nodes")
+[ -z "$ngpu" ] || train_flags+=(--ngpu "$ngpu")
+
+# A mistake in a configuration key shows here, not hours later.
+run neve config --check "${common[@]}"
+
+if wanted 0 "download the corpus, or find it in --dl-dir"; then
+  run local/download.sh ${dl_dir:+--dl-dir "$dl_dir"}
+fi
+
+if wanted 1 "manifests, audio and text checked"; then
+  run "${cpu_cmd[@]}" neve prepare "${common[@]}" "${flags[@]}"
+fi
+
+if wanted 2 "features"; then
+  run "${cpu_cmd[@]}" neve features "${common[@]}" "${flags[@]}"
+fi
+
+if wanted 3 "lang: tokens, words, lexicon"; then
+  run neve lang "${common[@]}" "${flags[@]}"
+fi
+
+if wanted 4 "n-gram language model"; then
+  run neve lm "${common[@]}" "${flags[@]}"
+fi
+
+if wanted 5 "decoding graph"; then
+  run "${cpu_cmd[@]}" neve graph "${common[@]}" "${flags[@]}"
+fi
+
+if wanted 6 "train (seeds: $seeds)"; then
+  for seed in $seeds; do
+    run "${train_cmd[@]}" neve train "${common[@]}" --training.seed "$seed" "${flags[@]}" \
+      "${train_flags[@]}"
+  done
+fi
+
+if wanted 7 "decode"; then
+  for seed in $seeds; do
+    run "${decode_cmd[@]}" neve decode "${common[@]}" --training.seed "$seed" "${flags[@]}"
+  done
+fi
+
+if wanted 8 "score"; then
+  for seed in $seeds; do
+    run neve score "${common[@]}" --training.seed "$seed" "${flags[@]}"
+  done
+fi
+
+if wanted 9 "pack the model directory"; then
+  for seed in $seeds; do
+    run neve pack "${common[@]}" --training.seed "$seed" "${flags[@]}"
+  done
+fi

@@ -1,0 +1,29 @@
+"""Average the weights of the last epochs again, up to another epoch if need be."""
+
+from __future__ import annotations
+
+from neve.errors import NeveError
+
+USES = ("tag", "paths", "training.average_last")
+
+
+def add_arguments(parser) -> None:
+    """The last epoch that goes in; how many is `training.average_last`."""
+    parser.add_argument(
+        "--epoch", type=int, default=0, help="the last epoch that goes in (default: the newest)"
+    )
+
+
+def run(config, args) -> None:
+    """Write averaged.pt into the experiment's directory; training itself ends with this."""
+    last = config.training.average_last
+    if args.dry_run:
+        print(f"average {config.paths.exp}: would average {last} epochs")
+        return
+    from pathlib import Path
+
+    from neve.training import average_checkpoints
+
+    if not Path(config.paths.exp).is_dir():
+        raise NeveError(f"there is no {config.paths.exp}: `neve train` makes it")
+    print(f"wrote {average_checkpoints(Path(config.paths.exp), last, args.epoch)}")

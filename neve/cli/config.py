@@ -1,0 +1,76 @@
+"""Check the whole configuration and print it.
+
+The root configuration is here: the sections of all rooms, and the paths between the stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from neve.config import option, to_dict
+from neve.data.config import AugmentConfig, DataConfig
+from neve.decoding.config import DecodingConfig
+from neve.frontend.config import FeatureConfig
+from neve.graphs.config import GraphConfig
+from neve.lang.config import LangConfig
+from neve.lm.config import LmConfig
+from neve.models.config import ModelConfig
+from neve.scoring.config import ScoringConfig
+from neve.tasks.config import CtcTaskConfig
+from neve.text.config import TextConfig
+from neve.training.config import TrainingConfig
+
+
+@dataclass
+class PathsConfig:
+    download: str = option("download", "stage 0: the corpus as its owner gives it")
+    manifests: str = option("data/manifests", "stage 1: Lhotse manifests and the data report")
+    fbank: str = option("data/fbank", "stage 2: features")
+    lang: str = option("data/lang_${lang.name}", "stage 3: lang directory")
+    lm: str = option("data/lm/${lm.order}gram_${lang.name}", "stage 4: n-gram LM and G")
+    graph: str = option("data/graphs/${lang.name}_${lm.order}gram", "stage 5: HLG")
+    experiments: str = option("exp", "all experiments, and the log of decodings")
+    exp: str = option(
+        "${paths.experiments}/${tag}-seed${training.seed}", "stage 6: one training run"
+    )
+    decode: str = option("${paths.exp}/decode_${decoding.name}", "stage 7: decoding results")
+    report: str = option("${paths.exp}/report_${decoding.name}", "stage 8: scores and report")
+    results: str = option("RESULTS.md", "stage 8: the page of all experiments' results")
+    model: str = option("${paths.exp}/model", "stage 9: the model directory that stands alone")
+
+
+@dataclass
+class Config:
+    tag: str = option("ctc", "name of the experiment: its directory is <tag>-seed<seed>")
+    title: str = option("Results", "heading of RESULTS.md")
+    paths: PathsConfig = option(PathsConfig, "where the stages read and write")
+    data: DataConfig = option(DataConfig, "the corpus, and how batches are made of it")
+    features: FeatureConfig = option(FeatureConfig, "features")
+    augment: AugmentConfig = option(AugmentConfig, "augmentation")
+    text: TextConfig = option(TextConfig, "normalisation of text")
+    lang: LangConfig = option(LangConfig, "tokens and lexicon")
+    lm: LmConfig = option(LmConfig, "n-gram language model")
+    graph: GraphConfig = option(GraphConfig, "decoding graph")
+    model: ModelConfig = option(ModelConfig, "acoustic model")
+    training: TrainingConfig = option(TrainingConfig, "training")
+    loss: CtcTaskConfig = option(CtcTaskConfig, "what training minimises")
+    decoding: DecodingConfig = option(DecodingConfig, "decoding")
+    scoring: ScoringConfig = option(ScoringConfig, "scoring")
+
+
+# -- the verb ------------------------------------------------------------------------------------
+
+USES = tuple(Config.__dataclass_fields__)
+
+
+def add_arguments(parser) -> None:
+    """`neve config --check` says only what is wrong."""
+    parser.add_argument("--check", action="store_true", help="check only, print nothing")
+
+
+def run(config: Config, args) -> None:
+    """Print the configuration that the files and the command line make."""
+    if not args.check:
+        print(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), end="")

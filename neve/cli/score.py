@@ -1,0 +1,60 @@
+"""Score the decoded sets: WER, CER, breakdowns, report and RESULTS.md."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from neve.cli.main import open_stage
+
+SECTIONS = ("scoring",)
+USES = ("tag", "title", "paths")
+
+
+def run(config, args) -> None:
+    """Stage 8."""
+    paths = config.paths
+    curves = Path(paths.exp) / "curves.jsonl"
+    inputs = [Path(paths.decode), *([curves] if curves.exists() else [])]
+    with open_stage("score", paths.report, inputs, config, args, SECTIONS) as stage:
+        if stage.finished:
+            return
+        from neve.scoring import score
+
+        score(
+            config.scoring,
+            paths.decode,
+            stage.dir,
+            training_curves=curves,
+            experiment={
+                "tag": config.tag,
+                "seed": str(config.training.seed),
+                "decoding": config.decoding.name,
+            },
+            command=recipe_command(),
+        )
+    write_results(config)
+
+
+def write_results(config) -> None:
+    """RESULTS.md from all experiments of this recipe, every seed of them."""
+    from neve.pipeline.record import surroundings
+    from neve.scoring import write_results_md
+
+    record = surroundings("score")
+    write_results_md(
+        config.paths.results,
+        config.paths.experiments,
+        title=config.title,
+        command=recipe_command(),
+        versions=record["versions"],
+        revision=record["revision"] or "",
+    )
+    print(f"results: {config.paths.results}")
+
+
+def recipe_command() -> str:
+    """The command that the user gave: the recipe's if there is one, else this verb's."""
+    from neve.pipeline.lock import command_line
+
+    return os.environ.get("NEVE_COMMAND") or command_line()
