@@ -160,8 +160,7 @@ class Conformer(nn.Module):
         Returns:
             The output of every block, each (N, T', D), and (N,) encoder frames.
         """
-        limits = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None]
-        x = self.subsampling(x.masked_fill(~limits[:, :, None], 0.0))
+        x = self.subsampling(x, lengths)
         lengths = self.lengths(lengths)
         mask = padding = None
         if int(lengths.min()) < x.shape[1]:

@@ -37,9 +37,22 @@ class ConvSubsampling(nn.Module):
         """Frames after subsampling, for (N,) frames before."""
         return torch.div(lengths + self.factor - 1, self.factor, rounding_mode="floor")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, F) features to (N, ceil(T / factor), D)."""
-        x = torch.relu(self.conv1(x.unsqueeze(1)))
-        x = torch.relu(self.conv2(x))
-        x = x.permute(0, 2, 1, 3).flatten(2)
-        return self.norm(self.project(x))
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(N, T, F) features, (N,) lengths to (N, ceil(T / factor), D).
+
+        What lies past an utterance's length is zero to each convolution, as it is past the end of
+        a batch: the output does not depend on how far a batch is padded.
+        """
+        x = mask_padding(x, lengths)
+        x = torch.relu(self.conv1(x.unsqueeze(1))).transpose(1, 2).flatten(2)
+        x = mask_padding(x, (lengths + 1) // 2).unflatten(2, (self.conv1.out_channels, -1))
+        x = torch.relu(self.conv2(x.transpose(1, 2)))
+        return self.norm(self.project(x.transpose(1, 2).flatten(2)))
+
+
+def mask_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """(N, T, D) with zeros in the frames past each of (N,) lengths."""
+    if int(lengths.min()) >= x.shape[1]:
+        return x
+    past = torch.arange(x.shape[1], device=x.device)[None, :] >= lengths[:, None]
+    return x.masked_fill(past[:, :, None], 0.0)

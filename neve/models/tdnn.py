@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from neve.errors import ConfigError
 from neve.models.config import ModelConfig
 from neve.models.dropout import SharedDropout
+from neve.models.subsampling import mask_padding
 
 
 class TdnnLayer(nn.Module):
@@ -58,8 +59,7 @@ class Tdnn(nn.Module):
         """(N, T, F) features and (N,) lengths to every layer's (N, T', D) output and lengths."""
         outputs = []
         for layer in self.layers:
-            valid = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None]
-            x = layer(x.masked_fill(~valid[:, :, None], 0.0))
+            x = layer(mask_padding(x, lengths))
             if not outputs:
                 lengths = self.lengths(lengths)
             outputs.append(x)
