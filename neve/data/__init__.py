@@ -1,0 +1,28 @@
+"""Corpora to batches, on Lhotse: manifests and their checks, features, augmentation, loaders.
+
+`prepare_manifests` reads any corpus (a recipe's own script, Lhotse's recipes, a Kaldi data
+directory, a table), checks every utterance and reports; `compute_features` stores features and
+augmented copies; `make_loader` gives the batches of an epoch. All three give the same result
+whatever the number of jobs.
+"""
+
+from neve.data.config import AugmentConfig, DataConfig
+from neve.lazy import lazy_exports
+
+_getattr, __dir__, _lazy = lazy_exports(
+    __name__,
+    {
+        "prepare_manifests": ".prepare",
+        "compute_features": ".features",
+        "make_loader": ".loader",
+        "Loader": ".loader",
+        "load_cuts": ".manifests",
+        "SpecAugment": ".specaugment",
+        "add_noise": ".augment",
+        "reverberate": ".augment",
+        "room_response": ".augment",
+        "telephone": ".augment",
+    },
+)
+__getattr__ = _getattr
+__all__ = ["AugmentConfig", "DataConfig", *_lazy]

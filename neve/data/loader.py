@@ -1,0 +1,359 @@
+"""Batches of an epoch: which utterances go together, and their features, padded.
+
+An epoch is planned as a whole before it starts: utterances of similar length go into a batch, so
+that little is padding and no batch but the last is left half full, and the number of batches is
+known. Everything follows from (seed, epoch), whatever loads the batches.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from neve.data.config import AugmentConfig, DataConfig
+from neve.data.manifests import FeatureFinder, read_lines
+from neve.data.specaugment import SpecAugment
+from neve.errors import NeveError
+from neve.frontend import FeatureConfig, Frontend
+
+
+def make_loader(
+    cuts_files: Iterable[str | os.PathLike],
+    config: DataConfig,
+    augment: AugmentConfig,
+    *,
+    training: bool,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    num_workers: int | None = None,
+) -> Loader:
+    """A loader of the utterances in `cuts_files` (cuts_<split>.jsonl.gz of the features stage).
+
+    With `training`, an epoch is in random order, has one version (speed, copy) of each utterance or
+    all of them as `data.speed_per_epoch` says, leaves out what is shorter or longer than `data`
+    allows, and is changed by SpecAugment. Without, it has every utterance once, the longest first.
+
+    Each of `world_size` processes gets its own batches; in training all get equally many.
+    `num_workers` defaults to `data.num_workers`.
+    """
+    return Loader(
+        cuts_files,
+        config,
+        augment,
+        training=training,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        num_workers=num_workers,
+    )
+
+
+class Loader:
+    """Iterating gives one epoch of batches, each a dictionary:
+
+    features      (N, T, F) float32 tensor, normalised, padded with the silent frame
+    feature_lens  (N,) int64 tensor, frames
+    ids, texts, speakers  lists of str
+    durations     list of float, seconds
+    cuts          list of Lhotse cuts
+
+    `set_epoch(e)` chooses the epoch; `len()` is its number of batches for this process.
+    """
+
+    def __init__(
+        self,
+        cuts_files: Iterable[str | os.PathLike],
+        config: DataConfig,
+        augment: AugmentConfig,
+        *,
+        training: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int | None = None,
+    ):
+        self.config = config
+        self.training = training
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.num_workers = config.num_workers if num_workers is None else num_workers
+        self.epoch = 0
+        self._skip = 0
+        self._done = 0
+        self._plan: list[np.ndarray] | None = None
+        self._cache: dict[int, np.ndarray] | None = {} if config.cache else None
+        self._augment = SpecAugment(augment) if training and augment.spec_augment else None
+        self._cuts = Cuts(cuts_files)
+        self.frontend = self._cuts.frontend
+        self.left_out = np.zeros(0, dtype=np.int64)
+        if training:
+            self._leave_out()
+        if not len(self._cuts.durations):
+            raise NeveError(f"{self._cuts.names}: there are no utterances to load")
+
+    def _leave_out(self) -> None:
+        durations = self._cuts.durations
+        keep = (durations >= self.config.min_utterance) & (durations <= self.config.max_utterance)
+        self.left_out = np.flatnonzero(~keep)
+        if not keep.any():
+            raise NeveError(
+                f"{self._cuts.names}: no utterance is {self.config.min_utterance} to "
+                f"{self.config.max_utterance} s long; change data.min_utterance or"
+                " data.max_utterance"
+            )
+
+    @property
+    def num_utterances(self) -> int:
+        """Utterances in an epoch (of all processes)."""
+        return sum(map(len, self._all_batches()))
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the audio in an epoch (of all processes)."""
+        return float(sum(self._cuts.durations[batch].sum() for batch in self._all_batches()))
+
+    def contents(self) -> Iterator[tuple[str, str, int]]:
+        """(id, text, frames) of every utterance that an epoch may hold, without its features."""
+        left_out = set(self.left_out.tolist())
+        for index, line in enumerate(self._cuts.lines):
+            if index not in left_out:
+                cut = json.loads(line)
+                yield cut["id"], cut["supervisions"][0]["text"], cut["features"]["num_frames"]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives, from its start."""
+        if epoch != self.epoch:
+            self._plan = None
+        self.epoch = epoch
+        self._skip = self._done = 0
+
+    def state_dict(self) -> dict:
+        """Where the epoch under way is, for `load_state_dict`."""
+        return {"epoch": self.epoch, "batches": self._done}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Let the next iteration go on where `state_dict` was taken, in the same order."""
+        self.set_epoch(state["epoch"])
+        self._skip = state["batches"]
+
+    def __len__(self) -> int:
+        return len(self._batches())
+
+    def __iter__(self) -> Iterator[dict]:
+        numbers = range(self._skip, len(self))
+        self._done, self._skip = self._skip, 0
+        load = self._load_in_processes if self._use_processes() else self._load_in_thread
+        for batch in load(numbers):
+            self._done += 1
+            yield batch
+
+    # -- the plan ------------------------------------------------------------------------------
+
+    def _batches(self) -> list[tuple[int, np.ndarray]]:
+        """(number, cuts) of the batches of this process in this epoch."""
+        batches = list(enumerate(self._all_batches()))
+        if self.training and self.world_size > 1:  # equally many: the first ones come again
+            missing = -len(batches) % self.world_size
+            batches += list(itertools.islice(itertools.cycle(batches), missing))
+        return batches[self.rank :: self.world_size]
+
+    def _all_batches(self) -> list[np.ndarray]:
+        if self._plan is None:
+            self._plan = self._make_plan()
+        return self._plan
+
+    def _make_plan(self) -> list[np.ndarray]:
+        durations = self._cuts.durations
+        if not self.training:
+            order = np.argsort(-durations, kind="stable")
+            return pack(order, durations, self.config.max_duration, self.config.max_cuts)
+        generator = np.random.default_rng((self.seed, self.epoch))
+        chosen = np.setdiff1d(np.arange(len(durations)), self.left_out)
+        if self.config.speed_per_epoch == "one":
+            chosen = one_of_each(self._cuts.utterances[chosen], chosen, generator)
+        jitter = self.config.duration_jitter
+        factors = generator.uniform(1 - jitter, 1 + jitter, len(chosen))
+        order = chosen[np.argsort(-durations[chosen] * factors, kind="stable")]
+        batches = pack(order, durations, self.config.max_duration, self.config.max_cuts)
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def _use_processes(self) -> bool:
+        return self.num_workers > 0 and self._cache is None
+
+    def _load_in_thread(self, numbers: Sequence[int]) -> Iterator[dict]:
+        """Load in one thread, `data.prefetch` batches ahead."""
+        rest = iter(numbers)
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
+            ahead = collections.deque(
+                pool.submit(self.load, number)
+                for number in itertools.islice(rest, max(self.config.prefetch, 1))
+            )
+            try:
+                while ahead:
+                    batch = ahead.popleft().result()
+                    ahead.extend(
+                        pool.submit(self.load, number) for number in itertools.islice(rest, 1)
+                    )
+                    yield batch
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _load_in_processes(self, numbers: Sequence[int]) -> Iterator[dict]:
+        import torch
+
+        yield from torch.utils.data.DataLoader(
+            _Dataset(self),
+            batch_size=None,
+            sampler=numbers,
+            num_workers=self.num_workers,
+            prefetch_factor=max(self.config.prefetch, 1),
+        )
+
+    def load(self, number: int) -> dict:
+        """Batch `number` of this process in this epoch."""
+        import torch
+
+        plan_number, indices = self._batches()[number]
+        cuts = [self._cuts[i] for i in indices]
+        matrices = [self._features(i, cut) for i, cut in zip(indices, cuts, strict=True)]
+        if self._augment is not None:
+            generator = np.random.default_rng((self.seed, self.epoch, plan_number))
+            matrices = [self._augment(matrix, generator) for matrix in matrices]
+        lengths = [len(matrix) for matrix in matrices]
+        features = np.empty((len(cuts), max(lengths), self.frontend.dim), dtype=np.float32)
+        for row, matrix in zip(features, matrices, strict=True):
+            row[: len(matrix)] = matrix
+            row[len(matrix) :] = self._cuts.padding
+        return {
+            "features": torch.from_numpy(features),
+            "feature_lens": torch.tensor(lengths, dtype=torch.int64),
+            "ids": [cut.id for cut in cuts],
+            "texts": [cut.supervisions[0].text for cut in cuts],
+            "speakers": [cut.supervisions[0].speaker for cut in cuts],
+            "durations": [cut.duration for cut in cuts],
+            "cuts": cuts,
+        }
+
+    def _features(self, index: int, cut) -> np.ndarray:
+        """(T, F) normalised features of a cut."""
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        try:
+            matrix = cut.load_features()
+        except Exception as error:
+            raise NeveError(
+                f"utterance {cut.id}: its features ({cut.features.storage_path}) cannot be read"
+                f" ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''});"
+                " compute features again (stage 2, --force)"
+            ) from error
+        matrix = self.frontend.normalise(matrix.astype(np.float32, copy=False))
+        if self._cache is not None:
+            self._cache[index] = matrix
+        return matrix
+
+
+class _Dataset:
+    """What torch's DataLoader wants: batches by number."""
+
+    def __init__(self, loader: Loader):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getitem__(self, number: int) -> dict:
+        return self.loader.load(number)
+
+
+class Cuts:
+    """The cuts of manifests, kept as their text: a tenth of the memory that the objects take."""
+
+    def __init__(self, files: Iterable[str | os.PathLike]):
+        files = [Path(file) for file in files]
+        self.names = ", ".join(map(str, files))
+        if not files:
+            raise NeveError("no manifests of cuts are given to load from")
+        self.lines: list[bytes] = []
+        self._finders: list[FeatureFinder] = []
+        self._file_of: list[int] = []
+        durations, names = [], []
+        for number, file in enumerate(files):
+            self._finders.append(FeatureFinder(file.parent))
+            for place, line in read_lines(file):
+                try:
+                    content = json.loads(line)
+                    durations.append(float(content["duration"]))
+                    names.append((content.get("custom") or {}).get("utterance", content["id"]))
+                    dim = content["features"]["num_features"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise NeveError(
+                        f"{file}:{place}: is not a cut with features ({error!r}): compute features"
+                        " again (stage 2)"
+                    ) from error
+                self.lines.append(line)
+                self._file_of.append(number)
+        self.durations = np.array(durations)
+        self.utterances = np.unique(np.array(names), return_inverse=True)[
+            1
+        ]
+        self.frontend = frontend_of(files, dim if self.lines else 80)
+        self.padding = self.frontend.padding
+
+    def __getitem__(self, index: int):
+        from lhotse.serialization import deserialize_item
+
+        cut = deserialize_item(json.loads(self.lines[index]))
+        return self._finders[self._file_of[index]](cut)
+
+
+def frontend_of(files: list[Path], dim: int) -> Frontend:
+    """The frontend of the directories that features are in; NeveError if they differ."""
+    folders = list(dict.fromkeys(file.parent for file in files))
+    known = [Frontend.load(folder) for folder in folders if (folder / "frontend.json").exists()]
+    if not known:  # features that were made with Lhotse alone
+        return Frontend(FeatureConfig(num_bins=dim))
+    for other in known[1:]:
+        if other.config != known[0].config or not np.array_equal(other.padding, known[0].padding):
+            raise NeveError(
+                f"{folders[0]} and {folders[known.index(other)]} hold features of different kinds"
+                " (see their frontend.json): compute them with one configuration"
+            )
+    return known[0]
+
+
+def pack(
+    order: np.ndarray, durations: np.ndarray, max_duration: float, max_cuts: int
+) -> list[np.ndarray]:
+    """Cut `order` into batches of at most `max_duration` seconds, padding included.
+
+    A batch has at least one utterance, and at most `max_cuts` if that is not 0.
+    """
+    batches, start, longest = [], 0, 0.0
+    for place, index in enumerate(order):
+        longest = max(longest, durations[index])
+        size = place - start + 1
+        if size > 1 and (longest * size > max_duration or (max_cuts and size > max_cuts)):
+            batches.append(order[start:place])
+            start, longest = place, durations[index]
+    if start < len(order):
+        batches.append(order[start:])
+    return batches
+
+
+def one_of_each(
+    utterances: np.ndarray, cuts: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Of the cuts of each utterance one at random; in the order of the utterances' numbers."""
+    shuffled = generator.permutation(len(cuts))
+    _, first = np.unique(utterances[shuffled], return_index=True)
+    return cuts[shuffled[first]]
