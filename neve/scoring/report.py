@@ -182,7 +182,13 @@ def _split(number: int, score: SplitScore, summary: Summary, config: ScoringConf
     return Html("\n".join(part for part in parts if part))
 
 
-def _breakdown(name: str, rows: Sequence[Row]) -> Html:
+def _breakdown(name: str, rows: Sequence[Row], most_rows: int = 500) -> Html:
+    title = f"By {name}"
+    if len(rows) > 12:
+        title += f" ({len(rows)} rows)"
+    if len(rows) > most_rows:
+        title = f"By {name} ({most_rows} of {len(rows)} rows, those with most errors)"
+        rows = sorted(rows, key=lambda row: (-row.words.errors, row.value))[:most_rows]
     most = max((row.words.rate for row in rows), default=0.0)
     table = _table(
         [name, "WER %", "", "errors", "words", "sub", "del", "ins", "CER %", "utts", "speech"],
@@ -204,10 +210,8 @@ def _breakdown(name: str, rows: Sequence[Row]) -> Html:
         ],
     )
     if len(rows) > 12:
-        return Html(
-            f"<details><summary>By {escape(name)} ({len(rows)} rows)</summary>{table}</details>"
-        )
-    return Html(_tag("h3", f"By {name}") + table)
+        return Html(f"<details><summary>{escape(title)}</summary>{table}</details>")
+    return Html(_tag("h3", title) + table)
 
 
 def _confusions(score: SplitScore, top: int) -> Html:

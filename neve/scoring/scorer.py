@@ -63,7 +63,6 @@ def score(
         curves=curves,
         command=command,
     )
-    print(f"report: {out / 'report.html'}")
     return {split: summary for split, (_, summary) in scored.items()}
 
 

@@ -144,6 +144,14 @@ def test_a_wrong_character_count_is_found_by_jiwer(score):
         check_with_jiwer(score)
 
 
+def test_wrong_counts_that_cancel_are_found_by_jiwer(score):
+    first, second = score.utterances[:2]
+    first.words, second.words = Counts(correct=3), Counts(substitutions=2, insertions=1)
+    assert score.words.rate == 0.5
+    with pytest.raises(NeveError, match="differ: u1, u2"):
+        check_with_jiwer(score)
+
+
 def test_without_jiwer_there_is_no_check(score, monkeypatch):
     monkeypatch.setitem(sys.modules, "jiwer", None)
     assert check_with_jiwer(score) is None

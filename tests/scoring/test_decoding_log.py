@@ -1,5 +1,6 @@
 """The append-only log of decodings."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -60,6 +61,20 @@ def test_writers_at_once_do_not_tear_lines(tmp_path):
         worker.join()
         assert worker.exitcode == 0
     assert count_decodings(path) == {"test": 40}
+
+
+def test_a_writer_waits_for_the_lock(tmp_path):
+    path = tmp_path / "decodings.jsonl"
+    context = multiprocessing.get_context("fork")
+    with open(path, "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        writer = context.Process(target=note, args=(path,))
+        writer.start()
+        writer.join(timeout=0.3)
+        assert writer.is_alive() and path.read_bytes() == b""
+        fcntl.flock(held, fcntl.LOCK_UN)
+        writer.join()
+    assert count_decodings(path) == {"test": 1}
 
 
 @pytest.mark.parametrize("bad", ["{", "[]", '{"split": "test"}', '{"split": 1, "is_test": true}'])

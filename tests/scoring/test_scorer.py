@@ -222,6 +222,16 @@ def test_long_tables_are_cut_and_say_so(tmp_path):
     assert "By speaker (30 rows)" in text
 
 
+def test_a_breakdown_with_very_many_rows_shows_those_with_most_errors(tmp_path):
+    results = [result(f"u{i}", "A", "A" if i < 520 else "X", f"s{i:03}") for i in range(530)]
+    write_results(tmp_path / "hyps-test.jsonl", results)
+    score(ScoringConfig(check=False), tmp_path, tmp_path)
+    text = check_page(tmp_path / "report.html")
+    assert "By speaker (500 of 530 rows, those with most errors)" in text
+    assert "s529" in text and "s519" not in text
+    assert "s519" in (tmp_path / "wer-summary-test.txt").read_text()
+
+
 def test_a_set_that_was_not_decoded_is_named(decoded, tmp_path):
     with pytest.raises(NeveError, match=r"hyps-test2.jsonl; there are dev, test"):
         score(ScoringConfig(), decoded, tmp_path / "out", splits=["test", "test2"])
