@@ -33,6 +33,7 @@ def run(config, args) -> None:
             },
             command=recipe_command(),
         )
+    print(f"report: {Path(paths.report) / 'report.html'}")
     write_results(config)
 
 
