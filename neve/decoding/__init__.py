@@ -9,6 +9,11 @@ from neve.lazy import lazy_exports
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
-    {"CtcRecognizer": ".recognizer", "decode": ".corpus", "load_model": ".recognizer"},
+    {
+        "CtcRecognizer": ".recognizer",
+        "decode": ".corpus",
+        "load_model": ".recognizer",
+        "load_packed": ".packed",
+    },
 )
 __all__ += ["DecodingConfig"]

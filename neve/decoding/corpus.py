@@ -117,7 +117,7 @@ def scored_batches(recognizer: CtcRecognizer, config, fbank: Path, split: str):
 
 
 def supervision_fields(cut) -> dict[str, str]:
-    """What the supervision says besides the text, for breakdowns: gender, language, custom fields."""
+    """What the supervision says besides the text: gender, language, custom fields."""
     supervision = cut.supervisions[0]
     fields = {"gender": supervision.gender, "language": supervision.language}
     fields.update(supervision.custom or {})

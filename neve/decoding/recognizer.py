@@ -82,7 +82,7 @@ class CtcRecognizer:
 
     @torch.inference_mode()
     def log_probs(self, features: Tensor, lengths: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """(N, T, F) features, (N,) lengths to (N, T', C) float32 log-probabilities, (N,) lengths."""
+        """(N, T, F) features, (N,) lengths to (N, T', C) log-probabilities, (N,) lengths."""
         scores, frames = self.model(features.to(self.device), lengths.to(self.device))
         return scores.float().cpu().numpy(), frames.cpu().numpy()
 
@@ -136,24 +136,19 @@ class CtcRecognizer:
 
     def greedy(self, log_probs: np.ndarray) -> Hypothesis:
         """The best token of each frame, repeats and blanks removed, spelled out as words."""
-        labels = log_probs.argmax(axis=1)
-        runs = token_runs(labels)
-        words = self.lang.decode([token for token, _, _ in runs]).split()
-        ends = self.lang.word_ends([token for token, _, _ in runs])
-        result: list[Word] = []
-        begin = 0
-        for word, end in zip(words, ends):
-            inside = runs[begin:end]
-            confidence = np.exp(np.mean([log_probs[a:b, t].max() for t, a, b in inside]))
-            result.append(
-                Word(
-                    word,
-                    inside[0][1] * self.frame_seconds,
-                    inside[-1][2] * self.frame_seconds,
-                    float(min(1.0, confidence)),
-                )
-            )
-            begin = end
+        groups: list[list[tuple[int, int, int]]] = []
+        for run in token_runs(log_probs.argmax(axis=1)):
+            starts_word = self.lang.kind == "phone" or self.lang.tokens[run[0]].startswith("▁")
+            if starts_word or not groups:
+                groups.append([])
+            groups[-1].append(run)
+        result = []
+        for runs in groups:
+            confidence = np.exp(np.mean([log_probs[a:b, token].max() for token, a, b in runs]))
+            text = self.lang.decode([token for token, _, _ in runs])
+            start, end = runs[0][1] * self.frame_seconds, runs[-1][2] * self.frame_seconds
+            if text:
+                result.append(Word(text, start, end, min(1.0, float(confidence))))
         return Hypothesis(result, float(log_probs.max(axis=1).sum()))
 
 

@@ -58,8 +58,8 @@ def timed_words(
     """The words of a best path with their times and confidences.
 
     A word lasts from the first frame of its first token to the last frame of its last one. Its
-    confidence is the geometric mean, over its tokens, of the highest probability that the model gave
-    the token in its frames.
+    confidence is the geometric mean, over its tokens, of the highest probability that the model
+    gave the token in its frames.
 
     Args:
         labels: (T,) token of each frame on the path, 0 for blank.

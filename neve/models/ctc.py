@@ -62,7 +62,7 @@ class CtcModel(nn.Module):
         return self.encoder.lengths(lengths)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, F) features, (N,) lengths to (N, T', C) float32 log-probabilities, (N,) lengths."""
+        """(N, T, F) features, (N,) lengths to (N, T', C) log-probabilities, (N,) lengths."""
         outputs, lengths = self.encoder(features, lengths)
         return self.log_probs(self.head, outputs[-1]), lengths
 

@@ -1,4 +1,4 @@
-"""A time-delay neural network (Waibel et al., 1989; Peddinti et al., 2015): dilated convolutions."""
+"""A time-delay network (Waibel et al., 1989; Peddinti et al., 2015): dilated convolutions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from neve.models.subsampling import mask_padding
 class TdnnLayer(nn.Module):
     """Convolution over time, ReLU, layer normalisation, dropout: (N, T, D) to (N, T', D')."""
 
-    def __init__(self, inputs: int, dim: int, kernel: int, dilation: int, stride: int, dropout: float):
+    def __init__(
+        self, inputs: int, dim: int, kernel: int, dilation: int, stride: int, dropout: float
+    ):
         super().__init__()
         self.conv = nn.Conv1d(
             inputs, dim, kernel, stride=stride, dilation=dilation, padding=dilation * (kernel // 2)

@@ -35,8 +35,8 @@ def build_model(config, lang: Lang) -> CtcModel:
 
 def letter_table(lang: Lang) -> dict[str, int]:
     """Letters of the words that can be spoken, numbered from 1 (0 is blank)."""
-    spoken = [word for word in lang.words.symbols if lang.is_word(word)]
-    return {letter: i for i, letter in enumerate(sorted(set("".join(spoken))), start=1)}
+    letters = sorted(set("".join(lang.vocabulary)))
+    return {letter: i for i, letter in enumerate(letters, start=1)}
 
 
 def greedy_tokens(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
@@ -97,8 +97,9 @@ class CtcTask:
                 found[name] = f"{name} ({need} tokens, {have} frames)"
         if found:
             message = (
-                f"{len(found)} of {count} training utterances have more tokens than encoder frames: "
-                f"{', '.join(list(found.values())[:10])}{' ...' if len(found) > 10 else ''}"
+                f"{len(found)} of {count} training utterances have more tokens than frames of the "
+                "encoder: "
+                + ", ".join([*list(found.values())[:10], *(["..."] if len(found) > 10 else [])])
             )
             if self.config.too_long == "error" or len(found) == count:
                 raise NeveError(
@@ -146,7 +147,7 @@ class CtcTask:
             weight -= self.config.auxiliary_weight
         if weight <= 0.0:
             raise ConfigError(
-                "loss.intermediate_weight and loss.auxiliary_weight leave no weight to the main loss"
+                "loss.intermediate_weight and loss.auxiliary_weight leave nothing to the main loss"
             )
         return BatchLoss(
             total=total + weight * items.sum() / count,

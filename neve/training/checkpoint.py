@@ -29,7 +29,7 @@ def checkpoint_epochs(directory: Path) -> list[int]:
 
 
 def save_file(content: dict, path: Path) -> None:
-    """`torch.save` to a temporary name, then rename; a full disk names the path and leaves no trace."""
+    """`torch.save` to a temporary name, then rename; a failure leaves no trace."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -42,8 +42,8 @@ def save_file(content: dict, path: Path) -> None:
         if full or isinstance(error, OSError):
             what = "the disk is full" if full else str(error)
             raise NeveError(
-                f"{path}: not written, {what}. Earlier checkpoints are intact; free space (or lower "
-                "training.keep_checkpoints) and run again: training resumes at the last epoch"
+                f"{path}: not written, {what}. Earlier checkpoints are intact; free space (or "
+                "lower training.keep_checkpoints) and run again: training resumes at the last epoch"
             ) from error
         raise
     finally:
@@ -70,8 +70,8 @@ def load_checkpoint(path: Path) -> dict:
         raise NeveError(f"{path}: no such checkpoint") from None
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
         raise NeveError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove it to resume "
-            "from the epoch before"
+            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove it to "
+            "resume from the epoch before"
         ) from error
 
 

@@ -21,7 +21,9 @@ class TrainingConfig:
     final_rate: float = option(0.01, "learning rate at the end as a share of the peak")
     weight_decay: float = option(0.01, "decoupled weight decay of matrices (not biases and norms)")
     betas: list[float] = option([0.9, 0.98], "AdamW's two decay rates")
-    clip_norm: float = option(5.0, "gradients of a larger norm are scaled down to it; 0 turns it off")
+    clip_norm: float = option(
+        5.0, "gradients of a larger norm are scaled down to it; 0 turns it off"
+    )
     ema_decay: float = option(
         0.999, "decay of the exponential moving average of the weights; 0 turns it off"
     )
@@ -44,5 +46,7 @@ class TrainingConfig:
         "what a loss or gradient that is not finite does: stop the training, or skip the batch",
         choices=("stop", "skip"),
     )
-    max_nonfinite: int = option(10, "batches that may be skipped before the training stops all the same")
+    max_nonfinite: int = option(
+        10, "batches that may be skipped before the training stops all the same"
+    )
     log_every: float = option(10.0, "seconds between two progress lines")

@@ -193,7 +193,8 @@ class Run:
         self.seconds += train_seconds
         figures = {"loss": loss_sum / loss_size, "lr": rate}
         self.curves.add("train", number, self.step, **figures, speed=loss_size / train_seconds)
-        line = f"epoch {number}/{config.epochs} done in {clock(train_seconds)} | loss {figures['loss']:.4f}"
+        line = f"epoch {number}/{config.epochs} done in {clock(train_seconds)}"
+        line += f" | loss {figures['loss']:.4f}"
         if number % config.validate_every == 0 or number == config.epochs:
             dev = self.validate()
             self.curves.add("dev", number, self.step, **dev)

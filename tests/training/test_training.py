@@ -209,7 +209,7 @@ def test_moving_average_follows_its_definition():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "middle"), [("cosine", 0.1 + 0.9 * 0.5), ("linear", 0.1 + 0.9 * 0.5), ("constant", 1)]
+    ("schedule", "middle"), [("cosine", 0.55), ("linear", 0.55), ("constant", 1.0)]
 )
 def test_schedule_rises_and_falls(schedule, middle):
     config = TrainingConfig(warmup=0.2, final_rate=0.1, schedule=schedule)

@@ -1,0 +1,76 @@
+"""A recogniser from a model directory that `neve pack` wrote."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from neve.config import load, option
+from neve.decoding.config import DecodingConfig
+from neve.decoding.recognizer import CtcRecognizer, load_model
+from neve.errors import ConfigError, NeveError
+from neve.graphs import load_graph
+from neve.lang import Lang
+from neve.models import ModelConfig
+
+FORMAT = 1
+
+
+@dataclass
+class Settings:
+    model: ModelConfig = option(ModelConfig, "the model")
+    decoding: DecodingConfig = option(DecodingConfig, "how to search")
+
+
+@dataclass
+class PackedModel:
+    """What a model directory holds, ready to be used."""
+
+    directory: Path
+    recognizer: CtcRecognizer
+    acoustic_scale: float
+    word_score: float
+
+
+def load_packed(
+    directory: str | os.PathLike, overrides: list[tuple[str, str]] | None = None
+) -> PackedModel:
+    """The recogniser of a model directory, on the CPU; `overrides` change its decoding settings.
+
+    Raises NeveError naming the file that is missing, damaged or of another version.
+    """
+    directory = Path(directory)
+    path = directory / "model.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NeveError(
+            f"{directory}: is not a model directory (there is no model.yaml in it); "
+            "`neve pack`, stage 9 of a recipe, makes one"
+        ) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise NeveError(f"{path}: cannot be read ({error}); pack the model again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise NeveError(f"{path}: is not format {FORMAT}; pack the model again with this version")
+    try:
+        features = content["features"]
+        values = [(f"{s}.{k}", v) for s in ("model", "decoding") for k, v in content[s].items()]
+        scales = float(content["acoustic_scale"]), float(content["word_score"])
+        bins, shift = int(features["num_bins"]), float(features["frame_shift"])
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise NeveError(f"{path}: {error} is missing or wrong; pack the model again") from error
+    try:
+        settings = load(Settings, (), values)
+    except ConfigError as error:
+        raise NeveError(f"{path}: {error}; pack the model again with this version") from error
+    settings = load(Settings, (), [*values, *(overrides or [])])
+    lang = Lang.load(directory / "lang")
+    model = load_model(directory / "model.pt", settings.model, bins, lang.num_tokens)
+    graph = None
+    if settings.decoding.method == "graph":
+        graph = load_graph(directory / "graph")
+    recognizer = CtcRecognizer(model, lang, graph, settings.decoding, shift)
+    return PackedModel(directory, recognizer, *scales)
