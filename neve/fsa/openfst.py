@@ -109,40 +109,7 @@ def from_openfst(fst) -> Graph:
     )
 
 
-def from_text(path: str | Path) -> Graph:
-    """A graph from a file in OpenFst's text form: "src dst ilabel olabel [cost]", "state [cost]".
-
-    The state of the first line is the start. Raises NeveError naming file and line if a line has
-    any other form.
-    """
-    import kaldifst
-
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise NeveError(f"{path}: {error.strerror}; run the stage that makes it") from None
-    number = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = line.split()
-        try:
-            for field in fields[:4]:
-                if len(fields) > 2:
-                    int(field)
-            if len(fields) in (1, 2):
-                int(fields[0])
-            elif len(fields) not in (0, 4, 5):
-                raise ValueError
-            if len(fields) in (2, 5):
-                float(fields[-1])
-        except ValueError:
-            raise NeveError(
-                f"{path}, line {number}: {line!r} is neither an arc (src dst ilabel olabel [cost]) "
-                "nor a final state (state [cost])"
-            ) from None
-    return from_openfst(kaldifst.compile(text))
-
-
-def determinize_minimize(a: Graph, b: Graph, delta: float = 1e-5) -> Graph:
+def compose_determinize_minimize(a: Graph, b: Graph, delta: float = 1e-5) -> Graph:
     """`a` composed with `b`, epsilons removed, determinised and minimised, by OpenFst and Kaldi.
 
     Weights are tropical; they are rounded to multiples of `delta` before states are compared.

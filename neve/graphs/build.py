@@ -6,15 +6,29 @@ from pathlib import Path
 import numpy as np
 
 from neve.errors import NeveError
-from neve.fsa.openfst import determinize_minimize, from_text
+from neve.fsa import compose_determinize_minimize, graph_from_openfst_text, read_text
 from neve.graphs.config import GraphConfig
-from neve.graphs.files import read_fsa
 from neve.kernels import Graph, compose_ctc, connect, remove_epsilon
+from neve.lang import LexiconFst
 
 
 def build_L(lang_dir: str | os.PathLike) -> Graph:
-    """The lexicon with disambiguation symbols: lang_dir/L_disambig.pt, tokens in and words out."""
-    return read_fsa(Path(lang_dir) / "L_disambig.pt")
+    """The lexicon with disambiguation symbols, tokens in and words out.
+
+    It is read from lang_dir/L_disambig.npz or, as icefall has it, lang_dir/L_disambig.pt.
+    """
+    path = Path(lang_dir) / "L_disambig.npz"
+    if not path.exists():
+        from neve.fsa import load_fsa
+
+        return load_fsa(path.with_suffix(".pt")).to_graph()
+    lexicon = LexiconFst.load(path)
+    src, dst, labels = lexicon.arcs[:, :3].T
+    num_states = int(dst.max(initial=-1)) + 1
+    try:
+        return Graph.from_arcs(num_states, src, dst, labels, lexicon.scores, lexicon.aux_labels)
+    except NeveError as error:
+        raise NeveError(f"{path}: {error}; make the lang directory again (stage 3)") from None
 
 
 def build_G(g_fst_txt: str | os.PathLike, lm_scale: float = 1.0) -> Graph:
@@ -22,7 +36,7 @@ def build_G(g_fst_txt: str | os.PathLike, lm_scale: float = 1.0) -> Graph:
 
     Raises NeveError naming file and line if a line cannot be read.
     """
-    graph = from_text(g_fst_txt)
+    graph = graph_from_openfst_text(read_text(g_fst_txt), where=g_fst_txt)
     graph.scores *= np.float32(lm_scale)
     return graph
 
@@ -35,7 +49,7 @@ def build_LG(L: Graph, G: Graph, first_token_disambig: int, first_word_disambig:
 
     Raises NeveError if nothing is left: lexicon and language model share no word.
     """
-    graph = determinize_minimize(L, G)
+    graph = compose_determinize_minimize(L, G)
     graph.labels[graph.labels >= first_token_disambig] = 0
     emits = (graph.aux_values > 0) & (graph.aux_values < first_word_disambig)
     counts = np.concatenate(([0], np.cumsum(emits)))
@@ -64,7 +78,10 @@ def build_HL(lang_dir: str | os.PathLike, config: GraphConfig | None = None) -> 
     config = config or GraphConfig()
     words = read_symbols(Path(lang_dir) / "words.txt")
     special = {"<eps>", "!SIL", "<s>", "</s>"}
-    spoken = [n for word, n in words.items() if word not in special and not word.startswith("#")]
+    first_disambig = _first_disambig(words, lang_dir, "words.txt")
+    spoken = [n for word, n in words.items() if word not in special and n < first_disambig]
+    if not spoken:
+        raise NeveError(f"{lang_dir}/words.txt: no words; make the lang directory again (stage 3)")
     score = -np.log(len(spoken)) * config.lm_scale
     loop = np.array([*sorted(spoken), -1])
     G = Graph.from_arcs(2, 0 * loop, (loop == -1) * 1, loop, np.where(loop > 0, score, 0.0), loop)
