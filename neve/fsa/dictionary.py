@@ -66,7 +66,7 @@ def save_graph_dict(content: dict[str, Any], path: str | os.PathLike) -> None:
         key: _K2Ragged(value) if isinstance(value, RaggedTensor) else value
         for key, value in content.items()
     }
-    module = types.SimpleNamespace(Pickler=_Pickler, Unpickler=pickle.Unpickler)
+    module = types.SimpleNamespace(__name__="pickle", Pickler=_Pickler, Unpickler=pickle.Unpickler)
     try:
         with atomic_open(path, "wb") as stream:
             torch.save(content, stream, pickle_module=module)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from neve.errors import NeveError
 from neve.kernels import Graph
 
 
@@ -19,15 +20,19 @@ def save_graph(graph: Graph, directory: str | os.PathLike, name: str = "HLG") ->
 
 
 def load_graph(path: str | os.PathLike) -> Graph:
-    """A graph from a directory of arrays, or of graphs (its HLG), or from a `.pt` file.
+    """A graph from its directory of arrays, from a directory that holds one, or from a `.pt` file.
 
-    Raises NeveError if there is none, or it is damaged.
+    Raises NeveError if there is none, there are several, or it is damaged.
     """
     path = Path(path)
     if path.suffix == ".pt":
         from neve.fsa import load_fsa
 
         return load_fsa(path).to_graph()
-    if not (path / "graph.json").exists() and (path / "HLG").is_dir():
-        path = path / "HLG"
+    if not (path / "graph.json").exists():
+        found = sorted(file.parent for file in path.glob("*/graph.json"))
+        if len(found) > 1:
+            names = ", ".join(str(graph) for graph in found)
+            raise NeveError(f"{path} holds several graphs, name one of them: {names}")
+        path = found[0] if found else path
     return Graph.load(path)
