@@ -17,9 +17,6 @@ def add_arguments(parser) -> None:
 def run(config, args) -> None:
     """Write averaged.pt into the experiment's directory; training itself ends with this."""
     last = config.training.average_last
-    if args.dry_run:
-        print(f"average {config.paths.exp}: would average {last} epochs")
-        return
     from pathlib import Path
 
     from neve.training import average_checkpoints

@@ -138,6 +138,7 @@ def make_parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
             help="YAML file of configuration keys; several are read in order, later ones win "
             "(default: conf/default.yaml, if there is one here)",
         )
+    if hasattr(module, "SECTIONS"):  # a stage
         add("--nj", type=int, default=default_nj(), metavar="N", help="processes (%(default)s)")
         add("--force", action="store_true", help="repeat the stage although it is finished")
         add("--wait", action="store_true", help="wait for another run in the same directory")
@@ -161,29 +162,25 @@ def default_nj() -> int:
 def help_text(parser: argparse.ArgumentParser, module: ModuleType) -> str:
     """Options of a verb, then each configuration key with type, default and meaning."""
     text = parser.format_help()
-    shown = sections_shown(module)
-    if not shown:
+    keys = [*getattr(module, "SECTIONS", ()), *getattr(module, "USES", ())]
+    keys = list(dict.fromkeys(key for key in keys if not key.startswith("!")))
+    if not keys:
         return text
     from neve.cli.config import Config
 
+    rows = describe(Config)
     lines = ["configuration keys (`--KEY VALUE` here, or `section: {key: value}` in a YAML file):"]
-    section = None
-    for key, kind, default, meaning in describe(Config):
-        head = key.partition(".")[0]
-        if head not in shown:
-            continue
-        if head != section:
-            section = head
-            lines.append("")
-        lines.append(f"  --{key.replace('_', '-')}  ({kind}; default {show(default)})")
-        lines += textwrap.wrap(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    told = set()
+    for section in dict.fromkeys(key.partition(".")[0] for key in keys):
+        lines.append("")
+        for key, kind, default, meaning in rows:
+            wanted = any(key == part or key.startswith(part + ".") for part in keys)
+            if key.partition(".")[0] != section or not wanted or key in told:
+                continue
+            told.add(key)
+            lines.append(f"  --{key.replace('_', '-')}  ({kind}; default {show(default)})")
+            lines += textwrap.wrap(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return text + "\n" + "\n".join(lines)
-
-
-def sections_shown(module: ModuleType) -> list[str]:
-    """The sections of the configuration that a verb's help lists."""
-    names = [*getattr(module, "SECTIONS", ()), *getattr(module, "USES", ())]
-    return [name.partition(".")[0] for name in names if not name.startswith("!")]
 
 
 def show(value: object) -> str:

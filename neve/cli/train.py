@@ -11,22 +11,20 @@ SECTIONS = (
     "training",
     "loss",
     "augment",
-    "data",
-    "features",
+    "data.train",
+    "data.dev",
+    "data.speed_per_epoch",
+    "data.min_utterance",
+    "data.max_utterance",
+    "data.max_duration",
+    "data.max_cuts",
+    "data.num_buckets",
     "!training.device",
     "!training.threads",
     "!training.log_every",
     "!training.keep_checkpoints",
-    "!data.num_workers",
-    "!data.prefetch",
-    "!data.cache",
-    "!data.test",
-    "!data.source",
-    "!data.dir",
-    "!data.script",
-    "!data.options",
 )
-USES = ("tag", "paths")
+USES = ("tag", "paths", "data", "features")
 EXTEND = ("training.epochs",)
 
 

@@ -35,8 +35,8 @@ class FileDigests:
     def path(self, path: Path) -> str:
         """The digest of a file's content, or of all names and contents of a directory's files.
 
-        Hidden files are left out, and in what a stage made also its logs, its configuration and
-        the directories of other stages in it.
+        Hidden files and compiled Python are left out, and in what a stage made also its logs, its
+        configuration and the directories of other stages in it.
         """
         if path.is_dir():
             return self._directory(path)
@@ -86,6 +86,7 @@ def _visible_files(top: Path, made: bool) -> Iterator[Path]:
             name
             for name in folders
             if not name.startswith(".")
+            and name != "__pycache__"
             and not (made and (name == "log" or (here / name / MARKER).exists()))
         )
         for name in sorted(files):

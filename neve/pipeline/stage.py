@@ -43,6 +43,7 @@ class Stage:
     version   to be raised when the format or meaning of the output changes
     force     repeat it although it is finished
     live      work in `out` itself and resume there (training)
+    settle    look at the inputs again at the end, because the stage itself may add to them
     extend    for live: keys that may grow after the start, e.g. the number of epochs
     wait      wait for a run that uses `out` instead of failing
     dry_run   say what would be done, do nothing
@@ -63,6 +64,7 @@ class Stage:
         force: bool = False,
         live: bool = False,
         extend: Sequence[str] = (),
+        settle: bool = False,
         wait: bool = False,
         dry_run: bool = False,
     ):
@@ -79,6 +81,7 @@ class Stage:
         self.force = force
         self.live = live
         self.extend = tuple(extend)
+        self.settle = settle
         self.wait = wait
         self.dry_run = dry_run
         self.finished = False
@@ -166,7 +169,12 @@ class Stage:
         known = {}
         for name in (STARTED, MARKER):
             known.update((read_json(self._target / name) or {}).get("files", {}))
-        digests = FileDigests({**known, **self._files})
+        self._files = {**known, **self._files}
+        self._describe()
+        return read_json(self._target / MARKER)
+
+    def _describe(self) -> None:
+        digests = FileDigests(self._files)
         inputs = {key: digests.path(path) for key, path in self.inputs.items()}
         self._files = digests.table
         self._wanted = {
@@ -175,7 +183,6 @@ class Stage:
             "config": select(to_dict(self.config) if self.config else {}, self.sections),
         }
         self.fingerprint = digest_of(self._wanted)
-        return read_json(self._target / MARKER)
 
     def _why(self, found: dict | None) -> str:
         """Why the stage has to run; empty if it has not."""
@@ -292,6 +299,8 @@ class Stage:
 
     def _commit(self) -> None:
         """Make what was written the finished output: the marker last, then the rename."""
+        if self.settle:
+            self._describe()
         marker = {
             **self._record,
             "fingerprint": self.fingerprint,

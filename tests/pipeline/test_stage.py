@@ -112,6 +112,23 @@ def test_hand_edited_output_of_an_earlier_stage_is_noticed(tmp_path):
     assert not second()
 
 
+def test_a_stage_that_adds_to_its_inputs(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_text("a")
+
+    def prepare():
+        with Stage("prepare", tmp_path / "out", inputs=[data], settle=True) as stage:
+            if not stage.finished:
+                (data / "converted").write_text("a")
+            return stage.finished
+
+    assert not prepare()
+    assert prepare()
+    (data / "a").write_text("another")
+    assert not prepare()
+
+
 def test_missing_input_names_file_and_remedy(tmp_path):
     with pytest.raises(NeveError, match="needs .*absent, which is not there: run the stage"):
         make(tmp_path, inputs=[tmp_path / "absent"])

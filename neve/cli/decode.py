@@ -1,0 +1,62 @@
+"""Decode the dev and test sets with a trained model and the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neve.cli.main import open_stage
+
+SECTIONS = (
+    "decoding",
+    "data.dev",
+    "data.test",
+    "!decoding.name",
+    "!decoding.device",
+    "!decoding.threads",
+    "!decoding.max_duration",
+)
+USES = ("tag", "paths")
+
+
+def run(config, args) -> None:
+    """Stage 7. Each decoding is noted in decodings.jsonl beside the experiments."""
+    paths, decoding = config.paths, config.decoding
+    splits = decoding.splits or [*config.data.dev, *config.data.test]
+    fbank = Path(paths.fbank)
+    weights = Path(paths.exp) / decoding.checkpoint
+    graph = graph_path(config)
+    cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(splits)]
+    inputs = [weights, *cuts, fbank / "frontend.json", Path(paths.lang)]
+    inputs += [graph] if graph else []
+    with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
+        if stage.finished:
+            return
+        from neve.decoding import decode
+        from neve.pipeline.lock import command_line
+        from neve.scoring import log_decoding
+
+        done = decode(
+            config,
+            fbank=fbank,
+            lang=Path(paths.lang),
+            graph=graph,
+            exp=Path(paths.exp),
+            out=stage.dir,
+        )
+        for split in done:
+            log_decoding(
+                Path(paths.experiments) / "decodings.jsonl",
+                split=split,
+                experiment=Path(paths.exp).name,
+                decode_name=decoding.name,
+                checkpoint=str(weights),
+                command=command_line(),
+                is_test=split in config.data.test,
+            )
+
+
+def graph_path(config) -> Path | None:
+    """The directory of the decoding graph; None if the decoding needs none."""
+    if config.decoding.method == "greedy":
+        return None
+    return Path(config.paths.graph) / config.graph.kind

@@ -1,0 +1,40 @@
+"""Pack a model directory that stands alone: weights, lang, graph, configuration, scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neve.cli.decode import graph_path
+from neve.cli.main import open_stage
+
+SECTIONS = ("model", "decoding", "!decoding.device", "!decoding.threads")
+USES = ("tag", "paths")
+
+
+def run(config, args) -> None:
+    """Stage 9."""
+    paths = config.paths
+    sources = {
+        "weights": Path(paths.exp) / config.decoding.checkpoint,
+        "frontend": Path(paths.fbank) / "frontend.json",
+        "lang": Path(paths.lang),
+        "graph": graph_path(config),
+        "scales": Path(paths.decode) / "scales.json",
+        "scores": Path(paths.report),
+    }
+    inputs = [path for path in sources.values() if path is not None]
+    with open_stage("pack", paths.model, inputs, config, args, SECTIONS) as stage:
+        if stage.finished:
+            return
+        from neve.config import to_dict
+        from neve.export import pack
+
+        everything = to_dict(config)
+        pack(
+            stage.dir,
+            **sources,
+            settings={name: everything[name] for name in ("features", "model", "decoding")},
+            name=Path(paths.exp).name,
+        )
+    if not args.dry_run:
+        print(f"try it: neve transcribe FILE --model {paths.model}")
