@@ -12,7 +12,7 @@ class ConvSubsampling(nn.Module):
     """Strided 3x3 convolutions over time and frequency, then a projection.
 
     Every convolution has stride 2 over frequency; over time `factor` decides: 4 is stride 2 twice,
-    2 is stride 2 once. Time is padded by one frame on both sides, so n frames become ceil(n / factor).
+    2 is stride 2 once. Time is padded by one frame on both sides: n frames become ceil(n / factor).
 
     Args:
         features: number of feature bins F.

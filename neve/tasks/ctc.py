@@ -157,6 +157,7 @@ class CtcTask:
             stats=stats,
         )
 
+    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """CTC loss and token error rate of greedy decoding, both per reference token."""
         if self.dev_loader is None:

@@ -1,0 +1,62 @@
+"""Word times: runs of tokens, and where words end among them."""
+
+import numpy as np
+import pytest
+
+from neve.decoding.times import split_tokens, timed_words, token_runs
+
+SPELLINGS = {"A": [[1], [2, 3]], "B": [[3, 1]], "AB": [[1, 3, 1]]}
+
+
+def log_probs_of(labels, tokens=4, sure=0.9):
+    rest = (1 - sure) / (tokens - 1)
+    rows = [[sure if token == label else rest for token in range(tokens)] for label in labels]
+    return np.log(np.array(rows, dtype=np.float32).reshape(-1, tokens))
+
+
+def test_runs_have_no_blanks_and_know_their_frames():
+    labels = np.array([0, 0, 2, 2, 1, 0, 1, 1, 0])
+    assert token_runs(labels) == [(2, 2, 4), (1, 4, 5), (1, 6, 8)]
+    assert token_runs(np.array([], dtype=int)) == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words", "ends"),
+    [
+        ([1, 3, 1], ["AB"], [3]),
+        ([1, 3, 1], ["A", "B"], [1, 3]),
+        ([2, 3, 3, 1], ["A", "B"], [2, 4]),
+        ([2, 3, 1], ["A", "A"], [2, 3]),
+        ([1, 2], ["A"], None),
+        ([], [], []),
+        ([1], [], None),
+    ],
+)
+def test_tokens_are_cut_into_pronunciations(tokens, words, ends):
+    assert split_tokens(tokens, words, SPELLINGS.__getitem__) == ends
+
+
+def test_words_last_from_their_first_token_to_their_last():
+    labels = np.array([0, 1, 1, 0, 3, 0, 1, 0])
+    log_probs = log_probs_of(labels)
+    words = timed_words(labels, log_probs, ["A", "B"], [1, 4], SPELLINGS.__getitem__, 0.04)
+    assert [(word.text, word.start, word.end) for word in words] == [
+        ("A", pytest.approx(0.04), pytest.approx(0.12)),
+        ("B", pytest.approx(0.16), pytest.approx(0.28)),
+    ]
+    assert words[0].confidence == pytest.approx(0.9, abs=1e-5)
+
+
+def test_confidence_falls_with_the_probability_of_a_token():
+    labels = np.array([3, 1])
+    log_probs = log_probs_of(labels)
+    log_probs[1] = np.log([0.4, 0.5, 0.05, 0.05])
+    (word,) = timed_words(labels, log_probs, ["B"], [0], SPELLINGS.__getitem__, 0.04)
+    assert word.confidence == pytest.approx((0.9 * 0.5) ** 0.5, abs=1e-5)
+
+
+def test_frames_of_emission_serve_where_tokens_do_not_fit():
+    labels = np.array([1, 0, 2, 2, 0, 1])  # 2 alone spells nothing
+    log_probs = log_probs_of(labels)
+    words = timed_words(labels, log_probs, ["A", "B"], [0, 3], SPELLINGS.__getitem__, 1.0)
+    assert [(word.start, word.end) for word in words] == [(0.0, 3.0), (3.0, 6.0)]

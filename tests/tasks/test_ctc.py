@@ -1,0 +1,160 @@
+"""The CTC task: its loss against all alignments written out, targets, lengths, data that is bad."""
+
+import itertools
+import math
+import types
+
+import pytest
+import torch
+
+from neve.errors import ConfigError, NeveError
+from neve.lang import LangConfig, build_lang
+from neve.models import ModelConfig
+from neve.tasks import CtcTaskConfig
+from neve.tasks import ctc as task_module
+from neve.tasks.ctc import CtcTask, ctc_losses, frames_needed, greedy_tokens, letter_table, without
+from neve.training import TrainingConfig
+
+
+def collapse(path):
+    return [token for token, _ in itertools.groupby(path) if token != 0]
+
+
+@pytest.mark.parametrize("target", [[], [1], [1, 1], [2, 1], [1, 2, 2]])
+def test_loss_is_the_sum_over_all_alignments(target):
+    torch.manual_seed(len(target))
+    log_probs = torch.randn(1, 5, 3).log_softmax(-1)
+    total = sum(
+        math.exp(sum(float(log_probs[0, t, token]) for t, token in enumerate(path)))
+        for path in itertools.product(range(3), repeat=5)
+        if collapse(path) == target
+    )
+    loss = ctc_losses(log_probs, torch.tensor([5]), [target])
+    assert float(loss[0]) == pytest.approx(-math.log(total), abs=1e-5)
+
+
+def test_fewest_frames_are_exact():
+    for target in ([], [1], [1, 1], [1, 2, 1], [2, 2, 2]):
+        need = frames_needed(target)
+        for frames in range(1, 7):
+            fits = any(
+                collapse(path) == target for path in itertools.product(range(3), repeat=frames)
+            )
+            assert fits == (frames >= need), (target, frames)
+
+
+def test_greedy_tokens_stop_at_the_length():
+    labels = torch.tensor([[0, 1, 1, 0, 1, 2, 2], [2, 2, 0, 1, 1, 1, 1]])
+    scores = torch.nn.functional.one_hot(labels, 3).float()
+    assert greedy_tokens(scores, torch.tensor([7, 3])) == [[1, 1, 2], [2]]
+
+
+def test_dropped_utterances_leave_every_part_of_a_batch():
+    batch = {"features": torch.arange(6).view(3, 2), "ids": ["a", "b", "c"], "texts": list("xyz")}
+    assert without(batch, {"q"}) is batch
+    rest = without(batch, {"b"})
+    assert rest["ids"] == ["a", "c"] and rest["texts"] == ["x", "z"]
+    assert rest["features"].tolist() == [[0, 1], [4, 5]]
+
+
+class FakeLoader:
+    """Batches of random features for given (id, text, frames)."""
+
+    def __init__(self, rows):
+        self.rows, self.seconds = rows, sum(frames for *_, frames in rows) / 100
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def contents(self):
+        return iter(self.rows)
+
+    def __iter__(self):
+        torch.manual_seed(1)
+        lengths = torch.tensor([frames for *_, frames in self.rows])
+        yield {
+            "features": torch.randn(len(self.rows), int(lengths.max()), 8),
+            "feature_lens": lengths,
+            "ids": [name for name, *_ in self.rows],
+            "texts": [text for _, text, _ in self.rows],
+            "durations": [frames / 100 for *_, frames in self.rows],
+        }
+
+
+ROWS = [("long", "YES NO", 40), ("short", "NO NO NO", 20), ("tiny", "YES YES YES", 12)]
+
+
+@pytest.fixture
+def make_task(tmp_path, monkeypatch):
+    (tmp_path / "text_train").write_text("".join(f"{a} {b}\n" for a, b, _ in ROWS))
+    (tmp_path / "lexicon.txt").write_text("YES Y EH S\nNO N OW\n")
+    lang = tmp_path / "lang"
+    lang.mkdir()
+    config = LangConfig(write_pt=False)
+    build_lang(config, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
+
+    def make(rows=ROWS, **loss):
+        monkeypatch.setattr(task_module, "make_loader", lambda *a, **k: FakeLoader(rows))
+        config = types.SimpleNamespace(
+            data=types.SimpleNamespace(train=["train"], dev=["dev"]),
+            augment=None,
+            features=types.SimpleNamespace(num_bins=8),
+            model=ModelConfig(encoder="tdnn", dim=16, layers=2, subsampling=2, dropout=0.0),
+            training=TrainingConfig(device="cpu"),
+            loss=CtcTaskConfig(**loss),
+        )
+        return CtcTask(config, tmp_path, lang)
+
+    return make
+
+
+def test_utterances_with_more_tokens_than_frames_are_dropped_and_named(make_task, caplog):
+    task = make_task()
+    assert task.dropped == {"tiny"}  # 9 tokens in 6 frames
+    assert "tiny (9 tokens, 6 frames)" in caplog.text
+    (batch,) = task.train_batches(1)
+    assert batch["ids"] == ["long", "short"]
+
+
+def test_or_they_stop_the_training(make_task):
+    with pytest.raises(NeveError, match=r"1 of 3.*tiny \(9 tokens, 6 frames\).*model\.subsampling"):
+        make_task(too_long="error")
+    with pytest.raises(NeveError, match="1 of 1"):
+        make_task(rows=ROWS[2:])
+
+
+def test_loss_has_one_item_an_utterance_and_is_differentiable(make_task):
+    task = make_task(intermediate_layers=[1], auxiliary="letters")
+    assert letter_table(task.lang) == {"E": 1, "N": 2, "O": 3, "S": 4, "Y": 5}
+    (batch,) = task.train_batches(1)
+    loss = task.loss(batch)
+    assert loss.ids == ["long", "short"] and loss.items.shape == (2,)
+    assert loss.size == pytest.approx(0.6)
+    loss.total.backward()
+    for name, parameter in task.model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_training_lowers_the_loss_and_the_token_errors(make_task):
+    task = make_task(rows=ROWS[:2])
+    before = task.validate()
+    optimizer = torch.optim.Adam(task.model.parameters(), 0.02)
+    for _ in range(150):
+        for batch in task.train_batches(1):
+            optimizer.zero_grad()
+            task.loss(batch).total.backward()
+            optimizer.step()
+    task.model.eval()
+    after = task.validate()
+    assert after["loss"] < 0.2 * before["loss"] and after["token_errors"] == 0.0
+
+
+def test_weights_must_leave_something_to_the_main_loss(make_task):
+    task = make_task(
+        intermediate_layers=[1],
+        auxiliary="letters",
+        intermediate_weight=0.5,
+        auxiliary_weight=0.5,
+    )
+    with pytest.raises(ConfigError, match="intermediate_weight"):
+        task.loss(next(iter(task.train_batches(1))))
