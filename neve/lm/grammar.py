@@ -1,0 +1,72 @@
+"""The grammar G: an ARPA model as an acceptor over the words of a lang directory."""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from neve.errors import NeveError
+from neve.files import atomic_open
+from neve.lang import SymbolTable
+from neve.lm.arpa import BOS, EOS, UNK
+from neve.lm.arpa_file import read_arpa, write_arpa
+
+log = logging.getLogger(__name__)
+
+BACKOFF = "#0"  # the label of back-off arcs
+
+
+def arpa_to_fst(
+    arpa: str | os.PathLike,
+    words: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    max_order: int = -1,
+) -> None:
+    """Write the acceptor G of an ARPA model as OpenFst text, through kaldilm.
+
+    Lines are `source target word-id word-id cost` and `state cost` for final states, with natural
+    logarithms. Back-off arcs have the input label #0 and no output. N-grams with words that the
+    symbol table `words` (words.txt) lacks are left out.
+
+    Args:
+        arpa: the model; it is checked first (`read_arpa`). May be compressed (.gz).
+        words: words.txt, with <eps> as 0 and #0, <s>, </s>.
+        out: the text file.
+        max_order: use n-grams up to this order only; -1 for all.
+
+    Raises NeveError if the model or the table is unusable, or they share no word.
+    """
+    import kaldilm
+
+    model = read_arpa(arpa)
+    table = SymbolTable.read(words)
+    for symbol in (BACKOFF, BOS, EOS):
+        if symbol not in table:
+            raise NeveError(f"{words}: {symbol} is missing; run the lang stage again")
+    known = [word for word in model.words if word in table and word not in (BOS, EOS, BACKOFF)]
+    if not known:
+        raise NeveError(
+            f"{arpa}: none of its words is in {words}; were they normalised in the same way "
+            "(section text)?"
+        )
+    ignored = len(set(model.words) - {BOS, EOS, UNK}) - len(set(known) - {UNK})
+    if ignored:
+        log.warning("%s: %d words are not in %s; their n-grams are left out", arpa, ignored, words)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(arpa)
+        if source.suffix == ".gz":
+            source = Path(scratch) / "lm.arpa"
+            write_arpa(model, source)
+        try:
+            text = kaldilm.arpa2fst(
+                input_arpa=str(source),
+                disambig_symbol=BACKOFF,
+                read_symbol_table=str(words),
+                max_arpa_warnings=0,
+                max_order=max_order,
+            )
+        except RuntimeError as error:
+            raise NeveError(f"{arpa}: kaldilm cannot make a grammar of it: {error}") from error
+    with atomic_open(out) as stream:
+        stream.write(text)

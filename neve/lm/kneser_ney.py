@@ -1,0 +1,286 @@
+"""Estimating n-gram models: interpolated modified Kneser-Ney smoothing.
+
+The method is that of Chen and Goodman (1998), in the form of Heafield, Pouzyrevsky, Clark and
+Koehn, "Scalable modified Kneser-Ney language model estimation" (ACL 2013), which KenLM's lmplz
+implements:
+
+- The adjusted count of an n-gram is its count in the text, if it has the highest order or starts
+  with <s>; else the number of different words before it.
+- Discounts D1, D2, D3+ of each order follow from how many n-grams have the adjusted count 1 to 4.
+- An n-gram's discounted share of its context is interpolated with the next lower order; the mass
+  that the discounts leave is the weight of the lower order and, in an ARPA file, the back-off.
+- Single words are interpolated with the uniform distribution over the vocabulary, <unk> and </s>
+  included and <s> not; this is all that <unk> and words that the text lacks have.
+
+One trait of lmplz (0.3.0) is followed, since on a small text it shows in every number: among the
+counts that give the discounts, the lower-order n-grams that its sort puts last stand with their
+count in the text, not the adjusted one.
+
+N-grams are rows of sorted integer arrays: an n-gram is a pair of its context's index, in the order
+below, and its last word.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from neve.errors import NeveError
+from neve.lm.arpa import BOS, EOS, UNK, ArpaLm, Level
+
+log = logging.getLogger(__name__)
+
+UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
+SPECIAL = (UNK, BOS, EOS)
+
+
+def estimate(
+    sentences: Iterable[str | Sequence[str]],
+    order: int,
+    vocab: Iterable[str] = (),
+    *,
+    discount_fallback: Sequence[float] | None = None,
+    prune: Sequence[int] = (),
+) -> ArpaLm:
+    """The model of `order` for `sentences`, strings or lists of words.
+
+    Args:
+        vocab: further words that the model shall know. Those that the text lacks get the same share
+            as <unk>: the words are not excluded, and the shares become smaller.
+        discount_fallback: D1, D2, D3+ for the orders in which they cannot be estimated, because the
+            text is too small or too regular (lmplz --discount_fallback).
+        prune: for each order from 1, n-grams that the text has at most so often are left out; the
+            last number holds for all higher orders (lmplz --prune). Single words always stay.
+
+    Returns a model whose log10 probabilities equal those of lmplz up to its float32 rounding.
+    Raises NeveError for a text without words, a text with <s>, </s> or <unk>, and for discounts
+    that cannot be estimated when there is no `discount_fallback`.
+    """
+    if order < 1:
+        raise NeveError(f"lm.order is {order}: an n-gram has at least 1 word")
+    thresholds = _thresholds(prune, order)
+    if discount_fallback is not None:
+        _check_fallback(discount_fallback)
+    words, tokens, starts, last = _number(sentences, vocab, order)
+    grams = _count(tokens, starts, last, len(words), order)
+    for level, higher in zip(grams, grams[1:]):
+        extensions = np.bincount(higher.suffix, minlength=len(level.word))
+        level.adjusted = np.where(level.from_bos, level.count, extensions)
+    grams[-1].adjusted = grams[-1].count
+    grams[0].adjusted[BOS_ID] = 0
+    lower = np.full(1, 1.0 / (len(words) - 1))  # the uniform distribution; <s> is never predicted
+    levels: list[Level] = []
+    for number, level in enumerate(grams, start=1):
+        kept = level.count > thresholds[number - 1]
+        if number == 1:
+            kept[:] = True
+        discounts = _discounts(level, number, discount_fallback)
+        prob, weight = _interpolate(level, kept, discounts, lower, len(grams[number - 2].word))
+        if number > 1:
+            _set_backoff(levels[-1], weight)
+        lower = prob
+        levels.append(Level(level.context, level.word, _log10(prob), np.zeros(len(prob))))
+        level.kept = kept
+    levels[0].log_prob[BOS_ID] = 0.0
+    if any(thresholds):
+        levels = _drop_pruned(levels, [level.kept for level in grams])
+    return ArpaLm(words, levels)
+
+
+class _Grams:
+    """The different n-grams of one order, in the order of (context, word); all arrays (m,).
+
+    context: index of the first n-1 words in the order below; suffix: of the last n-1 words.
+    from_bos: whether it starts with <s>. count: how often the text has it. last: index of the
+    n-gram that lmplz's sort puts last, or -1.
+    """
+
+    def __init__(self, context, word, suffix, from_bos, count, last):
+        self.context, self.word, self.suffix = context, word, suffix
+        self.from_bos, self.count, self.last = from_bos, count, last
+        self.adjusted: np.ndarray
+        self.kept: np.ndarray
+
+
+def _thresholds(prune: Sequence[int], order: int) -> list[int]:
+    values = list(prune) or [0]
+    if len(values) > order:
+        raise NeveError(f"lm.prune has {len(values)} numbers, but lm.order is {order}")
+    if values[0] != 0:
+        raise NeveError("lm.prune: single words cannot be pruned; the first number must be 0")
+    if min(values) < 0 or values != sorted(values):
+        raise NeveError(f"lm.prune is {values}: the numbers must not be negative and not fall")
+    return values + [values[-1]] * (order - len(values))
+
+
+def _check_fallback(discounts: Sequence[float]) -> None:
+    if len(discounts) != 3 or any(not 0 <= d <= i for i, d in enumerate(discounts, start=1)):
+        raise NeveError(
+            f"lm.discount_fallback is {list(discounts)}: three discounts are needed, the first "
+            "between 0 and 1, the second between 0 and 2, the third between 0 and 3"
+        )
+
+
+def _number(
+    sentences: Iterable[str | Sequence[str]], vocab: Iterable[str], order: int
+) -> tuple[list[str], np.ndarray, np.ndarray, int]:
+    """The text as numbers.
+
+    Returns the words by id, sorted after the special ones; the ids of all t tokens, <s> and </s>
+    among them; for each token the position of its sentence's <s>, (t,); and the position at which
+    the n-gram of `order` ends that lmplz sorts last.
+    """
+    first_seen: dict[str, int] = {word: index for index, word in enumerate(SPECIAL)}
+    stream: list[int] = []
+    lengths: list[int] = []
+    for number, sentence in enumerate(sentences, start=1):
+        words = sentence.split() if isinstance(sentence, str) else sentence
+        before = len(stream)
+        stream.append(BOS_ID)
+        for word in words:
+            index = first_seen.setdefault(word, len(first_seen))
+            if index < len(SPECIAL):
+                raise NeveError(
+                    f"sentence {number} of the language model's text has {word}, which has a "
+                    "meaning of its own there; remove it from the text"
+                )
+            stream.append(index)
+        stream.append(EOS_ID)
+        lengths.append(len(stream) - before)
+    if len(first_seen) == len(SPECIAL):
+        raise NeveError("the text for the language model is empty: there is not one word in it")
+    for word in vocab:
+        if word not in SPECIAL:
+            first_seen.setdefault(word, len(first_seen))
+    words = [*SPECIAL, *sorted(list(first_seen)[len(SPECIAL) :])]
+    renumber = np.empty(len(words), dtype=np.int64)
+    for index, word in enumerate(words):
+        renumber[first_seen[word]] = index
+    tokens = np.array(stream, dtype=np.int64)
+    ends = np.cumsum(lengths)
+    starts = np.repeat(ends - lengths, lengths)
+    return words, renumber[tokens], starts, _last_in_suffix_order(tokens, starts, order)
+
+
+def _last_in_suffix_order(tokens: np.ndarray, starts: np.ndarray, order: int) -> int:
+    """Where the n-gram ends that is the last one, compared from its last word to its first.
+
+    Words have numbers in the order in which the text has them first; before a sentence are <s>.
+    """
+    at = np.arange(len(tokens))
+    for back in range(order):
+        before = at - back
+        words = np.where(before >= starts[at], tokens[before], BOS_ID)
+        at = at[words == words.max()]
+    return int(at[0])
+
+
+def _count(
+    tokens: np.ndarray, starts: np.ndarray, last: int, size: int, order: int
+) -> list[_Grams]:
+    """Count all n-grams of each order up to `order`; vocabulary of `size` words."""
+    everywhere = np.arange(len(tokens))
+    counts = np.bincount(tokens, minlength=size)
+    none = np.zeros(size, dtype=np.int64)
+    from_bos = np.arange(size) == BOS_ID
+    words = np.arange(size, dtype=np.int32)
+    result = [_Grams(none, words, none, from_bos, counts, int(tokens[last]))]
+    index = tokens  # for each position the index of the n-gram that ends there
+    room = everywhere - starts  # number of tokens before it in its sentence
+    for n in range(2, order + 1):
+        at = np.flatnonzero(room >= n - 1)
+        keys = index[at - 1] * size + tokens[at]
+        unique, first, inverse, counts = np.unique(
+            keys, return_index=True, return_inverse=True, return_counts=True
+        )
+        example = at[first]
+        suffix = index[example]
+        index = np.full(len(tokens), -1)
+        index[at] = inverse
+        result.append(
+            _Grams(
+                context=unique // size,
+                word=(unique % size).astype(np.int32),
+                suffix=suffix,
+                from_bos=room[example] == n - 1,
+                count=counts,
+                last=int(index[last]),
+            )
+        )
+    return result
+
+
+def _discounts(
+    level: _Grams, order: int, fallback: Sequence[float] | None
+) -> tuple[float, float, float, float]:
+    """Discounts of adjusted counts 0, 1, 2 and 3 or more: equation 26 of Chen and Goodman."""
+    adjusted = level.adjusted
+    if level.last >= 0:
+        adjusted = adjusted.copy()
+        adjusted[level.last] = level.count[level.last]
+    n = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].astype(float)
+    reason = ""
+    if 0 in n[1:4]:
+        reason = f"none of them has the adjusted count {1 + n[1:4].tolist().index(0)}"
+    else:
+        y = n[1] / (n[1] + 2.0 * n[2])
+        estimated = [j - (j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3)]
+        wrong = [j for j in (1, 2, 3) if not 0.0 <= estimated[j - 1] <= j]
+        if not wrong:
+            return (0.0, *estimated)
+        reason = f"the discount of count {wrong[0]} would be {estimated[wrong[0] - 1]:.3f}"
+    if fallback is None:
+        raise NeveError(
+            f"the discounts of {order}-grams cannot be estimated: {reason}. The text is too small "
+            "or too regular; set lm.discount_fallback (0.5, 1, 1.5 are usual)"
+        )
+    log.info("discounts of %d-grams: %s; using %s", order, reason, list(fallback))
+    return (0.0, *fallback)
+
+
+def _interpolate(
+    level: _Grams, kept: np.ndarray, discounts: tuple, lower: np.ndarray, contexts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """((m,) probabilities of the level's n-grams, (contexts,) weights of the lower order).
+
+    `lower` has the probabilities of the order below, by suffix; `contexts` is the number of n-grams
+    there. What pruned n-grams had goes to the lower order.
+    """
+    taken = np.array(discounts)[np.minimum(level.adjusted, 3)]
+    left = np.where(kept, taken, level.adjusted)
+    total = np.bincount(level.context, weights=level.adjusted, minlength=contexts)
+    free = np.bincount(level.context, weights=left, minlength=contexts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = free / total  # NaN where nothing follows the context
+    share = (level.adjusted - taken) / total[level.context]
+    return share + weight[level.context] * lower[level.suffix], weight
+
+
+def _set_backoff(level: Level, weight: np.ndarray) -> None:
+    """Back-off of the n-grams that are contexts; 0 for the others, as for </s> and <unk>."""
+    is_context = ~np.isnan(weight)
+    level.backoff[is_context] = _log10(weight[is_context])
+
+
+def _log10(values: np.ndarray) -> np.ndarray:
+    """Logarithms; that of 0 is -99, as is usual in ARPA files."""
+    return np.log10(np.maximum(values, 1e-99))
+
+
+def _drop_pruned(levels: list[Level], kept: list[np.ndarray]) -> list[Level]:
+    """The levels without the n-grams that are not kept, their contexts numbered anew."""
+    result = [levels[0]]
+    renumber = np.arange(len(levels[0]))
+    for level, keep in zip(levels[1:], kept[1:]):
+        result.append(
+            Level(
+                renumber[level.context[keep]],
+                level.word[keep],
+                level.log_prob[keep],
+                level.backoff[keep],
+            )
+        )
+        renumber = np.cumsum(keep) - 1
+    return result
