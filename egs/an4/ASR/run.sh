@@ -2,4 +2,4 @@
 # AN4 from its archive to word error rates; see README.md here and --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-exec ../../../local/asr.sh --seeds "0 1" "$@"
+exec ../../../local/asr.sh --config conf/phone.yaml --seeds "0 1" "$@"
