@@ -80,7 +80,7 @@ def check_stream(facts: AudioFacts, stream, name: str, full: bool) -> AudioFacts
         if facts.rate:  # the header is good, what follows is not
             return facts.wrong("truncated audio", f"{name}: cannot be decoded to its end: {error}")
         return facts.wrong("unreadable audio", f"{name}: {str(error).strip()}")
-    declared = declared_frames(head, size)
+    declared = declared_frames(head)
     if promised == -1:
         return facts.wrong("truncated audio", f"{name}: ends before its end-of-stream mark")
     if declared is not None:
@@ -112,11 +112,12 @@ def decode(facts: AudioFacts, audio: soundfile.SoundFile) -> None:
     facts.frames, facts.peak, facts.digest = frames, peak, digest.hexdigest()
 
 
-def declared_frames(head: bytes, size: int) -> int | None:
+def declared_frames(head: bytes) -> int | None:
     """Samples per channel that the header of an uncompressed file promises, None if unknown.
 
     libsndfile shortens what a wav or SPHERE header says to what is there, so it is read here:
-    RIFF WAVE (chunks of a 4-byte name, a 4-byte length and content), NIST SPHERE 2.6 (text).
+    RIFF WAVE and AIFF (chunks of a 4-byte name, a 4-byte length and content), NIST SPHERE 2.6
+    (lines of text).
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         place, block_align = 12, 0
@@ -130,6 +131,14 @@ def declared_frames(head: bytes, size: int) -> int | None:
             if name == b"data":
                 unknown = length == 0 or length >= 0x7FFFF000  # written to a pipe
                 return None if unknown or not block_align else length // block_align
+            place += 8 + length + length % 2
+        return None
+    if head[:4] == b"FORM" and head[8:11] == b"AIF":
+        place = 12
+        while place + 14 <= len(head):
+            if head[place : place + 4] == b"COMM":
+                return struct.unpack_from(">I", head, place + 10)[0]
+            length = struct.unpack_from(">I", head, place + 4)[0]
             place += 8 + length + length % 2
         return None
     if head[:7] == b"NIST_1A":

@@ -240,14 +240,13 @@ class Checker:
         leaked = set()
         for found in audio.values():
             outside = [(split, item) for split, item in found if split in held_out]
-            for split, item in found if len(found) > 1 else ():
+            first_split, first = (outside or found)[0]
+            for split, item in found:
+                detail = f"the same audio is {first.id} in {first_split}"
                 if outside and split not in held_out:
-                    other_split, other = outside[0]
-                    detail = f"the same audio is {other.id} in {other_split}: not trained on"
-                    self._note(split, item.id, "audio of a test utterance", detail)
+                    self._note(split, item.id, "audio of a held-out utterance", detail)
                     leaked.add(item.id)
-                elif (split, item) != found[0]:
-                    detail = f"the same audio is {found[0][1].id} in {found[0][0]}"
+                elif item is not first:
                     self._note(split, item.id, "duplicate audio", detail, "kept")
         for split, pairs in usable.items():
             usable[split] = [pair for pair in pairs if pair[0].id not in leaked]

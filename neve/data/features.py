@@ -20,7 +20,7 @@ from neve.frontend import Fbank, FeatureConfig, Frontend, Statistics
 from neve.pipeline import run_jobs
 
 SHARE = 200  # utterances in an archive
-SMALL = 900.0  # seconds of audio below which starting processes takes longer than the work
+SMALL = 0.25  # hours of audio below which starting processes takes longer than the work
 
 
 def compute_features(
@@ -45,35 +45,49 @@ def compute_features(
     manifests, out = Path(manifests), Path(out)
     final = Path(final) if final is not None else out
     check_speeds(config.speed_perturb)
-    augmenter = Augmenter(augment)
-    statistics = Statistics(features.num_bins)
+    augmenting = Augmenter(augment).active
     out.mkdir(parents=True, exist_ok=True)
+    shares: list[Share] = []
+    counts: dict[str, int] = {}
     for split in unique(config.train + config.dev + config.test):
         training = split in config.train
         cuts = load_cuts(manifests / f"cuts_{split}.jsonl.gz")
+        counts[split] = len(cuts)
         cuts = at_rate(cuts, features.sampling_rate, split)
-        tasks = variants(cuts, split, training, config, augment, augmenter.active)
-        shares = [
-            Share(tasks[start : start + SHARE], f"feats_{split}_{start // SHARE:04d}", out, final)
-            for start in range(0, len(tasks), SHARE)
-        ]
-        for share in shares:
-            share.features, share.augment = features, augment
-            share.statistics = training and features.cmvn == "global"
-        seconds = sum(task.cut.duration for task in tasks)
-        jobs = nj if seconds > SMALL else 1
-        stored = []
-        what = f"features of {split}, {seconds / 3600:.2f} h"
-        for cuts_done, part in run_jobs(
-            extract_share, shares, jobs, what=what, unit=f"shares of {SHARE} utterances"
-        ):
-            stored.extend(cuts_done)
-            if part is not None:
-                statistics.merge(part)
-        write_manifest(stored, out / f"cuts_{split}.jsonl.gz")
+        tasks = variants(cuts, split, training, config, augment, augmenting)
+        for start in range(0, len(tasks), SHARE):
+            shares.append(
+                Share(
+                    tasks[start : start + SHARE],
+                    split,
+                    f"feats_{split}_{start // SHARE:04d}",
+                    out,
+                    final,
+                    features,
+                    augment,
+                    statistics=training and features.cmvn == "global",
+                )
+            )
+    hours = sum(task.cut.duration for share in shares for task in share.tasks) / 3600
+    answers = run_jobs(
+        extract_share,
+        shares,
+        nj if hours > SMALL else 1,
+        what=f"features of {hours:.2f} h",
+        unit=f"x {SHARE} utterances",
+    )
+    statistics = Statistics(features.num_bins)
+    stored: dict[str, list] = {split: [] for split in counts}
+    for share, (cuts, part) in zip(shares, answers, strict=True):
+        stored[share.split].extend(cuts)
+        if part is not None:
+            statistics.merge(part)
+    for split, cuts in stored.items():
+        write_manifest(cuts, out / f"cuts_{split}.jsonl.gz")
         print(
-            f"{split}: {len(cuts)} utterances, {len(stored)} with copies, {seconds / 3600:.2f} h,"
-            f" {sum(cut.num_frames for cut in stored)} frames",
+            f"{split}: {counts[split]} utterances, {len(cuts)} with copies,"
+            f" {sum(cut.duration for cut in cuts) / 3600:.2f} h,"
+            f" {sum(cut.num_frames for cut in cuts)} frames",
             flush=True,
         )
     mean, deviation = (None, None)
@@ -95,12 +109,13 @@ class Share:
     """Utterances that go into one archive, computed by one process."""
 
     tasks: list[Task]
+    split: str
     name: str
     out: Path
     final: Path
-    features: FeatureConfig | None = None
-    augment: AugmentConfig | None = None
-    statistics: bool = False
+    features: FeatureConfig
+    augment: AugmentConfig
+    statistics: bool  # whether to gather mean and variance
 
 
 def unique(names: list[str]) -> list[str]:

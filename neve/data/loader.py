@@ -93,10 +93,10 @@ class Loader:
         self._cuts = Cuts(cuts_files)
         self.frontend = self._cuts.frontend
         self.left_out = np.zeros(0, dtype=np.int64)
-        if training:
-            self._leave_out()
         if not len(self._cuts.durations):
             raise NeveError(f"{self._cuts.names}: there are no utterances to load")
+        if training:
+            self._leave_out()
 
     def _leave_out(self) -> None:
         durations = self._cuts.durations
