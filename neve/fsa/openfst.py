@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from neve.errors import NeveError
-from neve.kernels import Graph
+from neve.kernels import Graph, arc_sort, minimize
 
 _MAGIC = 2125659606
 _ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("cost", "<f4"), ("dst", "<i4")])
@@ -110,10 +110,10 @@ def from_openfst(fst) -> Graph:
 
 
 def compose_determinize_minimize(a: Graph, b: Graph, delta: float = 1e-5) -> Graph:
-    """`a` composed with `b`, epsilons removed, determinised and minimised, by OpenFst and Kaldi.
+    """`a` composed with `b`, determinised (with epsilons removed) and minimised.
 
-    Weights are tropical; they are rounded to multiples of `delta` before states are compared.
-    Disambiguation symbols must make the composition determinisable.
+    Weights are tropical; `delta` is as for neve.kernels.minimize. Disambiguation symbols must make
+    the composition determinisable, else there is a NeveError.
     """
     import kaldifst
 
@@ -128,5 +128,4 @@ def compose_determinize_minimize(a: Graph, b: Graph, delta: float = 1e-5) -> Gra
             "determinisation failed: two word sequences have the same tokens and disambiguation "
             f"symbols; make the lang directory again (stage 3). OpenFst says: {error}"
         ) from None
-    kaldifst.minimize_encoded(fst, delta)
-    return from_openfst(fst)
+    return minimize(arc_sort(from_openfst(fst))[0], delta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -98,28 +99,30 @@ def graph_from_openfst_text(
     costs; one final state is added, entered by an arc labelled -1 from each state that was final.
     Raises NeveError with `where` and the line that cannot be read.
     """
-    rows = [line.split() for line in text.splitlines()]
     width = 3 if acceptor else 4
-    counts = np.array([len(row) for row in rows], np.int64)
-    try:
-        if np.any((counts > width + 1) | ((counts > 2) & (counts < width))):
-            raise ValueError
-        with_cost = np.array([row for row in rows if len(row) == width + 1]).reshape(-1, width + 1)
-        arcs = np.array([row[:width] for row in rows if len(row) >= width]).reshape(-1, width)
-        arcs = arcs.astype(np.int64)
-        costs = np.zeros(len(arcs), np.float32)
-        costs[counts[counts >= width] > width] = with_cost[:, -1].astype(np.float32)
-        ends = [row for row in rows if 1 <= len(row) <= 2]
-        final = np.array([int(row[0]) for row in ends], np.int64)
-        final_costs = np.array([float(row[1]) if len(row) == 2 else 0.0 for row in ends])
-        if np.isnan(costs).any() or np.isnan(final_costs).any():
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise NeveError(_first_bad_line(rows, width, where)) from None
-    if len(arcs) + len(final) == 0:
-        return Graph.from_arcs(0, arcs[:, 0], arcs[:, 0], arcs[:, 0], costs)
+    lines = text.split("\n")
+    counts = np.array([len(line.split()) for line in lines])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # text that is no number ends the array early
+        numbers = np.fromstring(text, sep=" ")
+    begins = np.concatenate(([0], np.cumsum(counts)))
+    is_arc = (counts == width) | (counts == width + 1)
+    is_end = (counts == 1) | (counts == 2)
+    if begins[-1] != len(numbers) or not np.all(is_arc | is_end | (counts == 0)):
+        raise NeveError(_first_bad_line(lines, width, where))
+    columns = begins[:-1][is_arc][:, None] + np.arange(width)
+    arcs = numbers[columns]
+    costs = _last_or_zero(numbers, begins, is_arc & (counts == width + 1), is_arc)
+    final = numbers[begins[:-1][is_end]]
+    final_costs = _last_or_zero(numbers, begins, is_end & (counts == 2), is_end)
+    whole = all(np.all((x >= 0) & (x == np.rint(x)) & (x < 2**31)) for x in (arcs, final))
+    if not whole or np.isnan(costs).any() or np.isnan(final_costs).any():
+        raise NeveError(_first_bad_line(lines, width, where))
+    arcs, final = arcs.astype(np.int64), final.astype(np.int64)
+    if len(numbers) == 0:
+        return Graph.from_arcs(0, final, final, final, costs)
     num_states = int(max(arcs[:, :2].max(initial=0), final.max(initial=0))) + 1
-    start = int(next(row for row in rows if row)[0])
+    start = int(numbers[0])
     number = np.arange(num_states + 1)
     number[0], number[start] = start, 0
     keep = final_costs < np.inf
@@ -129,31 +132,39 @@ def graph_from_openfst_text(
     dst = number[np.concatenate((arcs[:, 1], np.full(len(final), num_states)))]
     labels = np.concatenate((arcs[:, 2], minus))
     aux = np.concatenate((arcs[:, -1] if not acceptor else np.zeros(len(arcs), int), minus))
-    scores = -np.concatenate((costs, final_costs.astype(np.float32)))
+    scores = -np.concatenate((costs, final_costs))
     try:
         return Graph.from_arcs(num_states + 1, src, dst, labels, scores, aux)
     except NeveError as error:
         raise NeveError(f"{where}: {error}") from None
 
 
-def _first_bad_line(rows: list[list[str]], width: int, where) -> str:
-    for row in rows:
+def _last_or_zero(numbers, begins, has_cost, lines) -> np.ndarray:
+    """The last number of each of `lines` that has a cost, 0 for the others."""
+    costs = np.zeros(len(has_cost))
+    costs[has_cost] = numbers[begins[1:][has_cost] - 1]
+    return costs[lines]
+
+
+def _first_bad_line(lines: list[str], width: int, where) -> str:
+    for number, line in enumerate(lines, 1):
+        row = line.split()
         try:
             good = len(row) in (0, 1, 2, width, width + 1)
             integers = row[:1] if len(row) < 3 else row[:width]
             numbers = [int(field) for field in integers]
             costs = [float(field) for field in row[len(integers) :]]
-            good = good and all(n >= 0 for n in numbers) and not any(c != c for c in costs)
+            good = good and all(0 <= n < 2**31 for n in numbers)
+            good = good and not any(cost != cost for cost in costs)
         except ValueError:
             good = False
         if not good:
-            break
-    number = 1 + next(i for i, other in enumerate(rows) if other is row)
-    arc = "src dst label [cost]" if width == 3 else "src dst ilabel olabel [cost]"
-    return (
-        f"{where}, line {number}: {' '.join(row)!r} is neither an arc ({arc}) nor a final state "
-        "(state [cost])"
-    )
+            arc = "src dst label [cost]" if width == 3 else "src dst ilabel olabel [cost]"
+            return (
+                f"{where}, line {number}: {line!r} is neither an arc ({arc}) nor a final state "
+                "(state [cost])"
+            )
+    return f"{where}: not a text of numbers"
 
 
 def read_text(path: str | os.PathLike) -> str:

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "gather_ragged": ".structure",
         "is_top_sorted": ".paths",
         "lattice_search": ".search",
+        "minimize": ".minimize",
         "one_best": ".search",
         "remove_epsilon": ".epsilon",
         "select_arcs": ".structure",

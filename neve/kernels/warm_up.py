@@ -5,6 +5,7 @@ import numpy as np
 from neve.kernels.ctc import compose_ctc
 from neve.kernels.epsilon import remove_epsilon
 from neve.kernels.graph import Graph
+from neve.kernels.minimize import minimize
 from neve.kernels.paths import best_path, forward_scores
 from neve.kernels.search import lattice_search, one_best
 from neve.kernels.structure import arc_sort
@@ -14,7 +15,7 @@ def warm_up() -> None:
     """Compiles and caches all kernels by running each on a graph of three states."""
     graph = Graph.from_arcs(3, [0, 0, 1, 1], [1, 1, 0, 2], [1, 2, 0, -1], [0, -1, -1, 0])
     graph, _, _ = remove_epsilon(graph)
-    graph, _ = arc_sort(graph)
+    graph = minimize(arc_sort(graph)[0])
     decoding = compose_ctc(graph)
     compose_ctc(graph, modified=True)
     log_probs = np.zeros((1, 2, 3), np.float32)
