@@ -83,6 +83,9 @@ train_flags=(--num-nodes "$num_nodes")
 
 # A mistake in a configuration key shows here, not hours later.
 run neve config --check "${common[@]}"
+if "$dry_run" && command -v neve >/dev/null; then
+  neve config --check "${common[@]}"
+fi
 
 if wanted 0 "download the corpus, or find it in --dl-dir"; then
   run local/download.sh ${dl_dir:+--dl-dir "$dl_dir"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from neve.cli.main import open_stage
@@ -31,13 +32,20 @@ def run(config, args) -> None:
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return
+        from neve.data import AugmentConfig, make_loader
         from neve.decoding import decode
         from neve.pipeline.lock import command_line
         from neve.scoring import log_decoding
 
+        data = dataclasses.replace(config.data, max_duration=decoding.max_duration)
+
+        def batches(split):
+            file = fbank / f"cuts_{split}.jsonl.gz"
+            return make_loader([file], data, AugmentConfig(), training=False)
+
         done = decode(
             config,
-            fbank=fbank,
+            batches=batches,
             lang=Path(paths.lang),
             graph=graph,
             exp=Path(paths.exp),

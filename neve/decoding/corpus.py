@@ -5,23 +5,31 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
-from neve.data import AugmentConfig, make_loader
 from neve.decoding.recognizer import CtcRecognizer, choose_scales, load_model
 from neve.errors import ConfigError
 from neve.files import atomic_open
 from neve.graphs import load_graph
 from neve.lang import Lang
 from neve.results import Result, write_results
-from neve.training import pick_device
+from neve.tensors import pick_device
 
 log = logging.getLogger(__name__)
 
 
-def decode(config, *, fbank: Path, lang: Path, graph: Path | None, exp: Path, out: Path) -> dict:
+def decode(
+    config,
+    *,
+    batches: Callable[[str], Iterable[dict]],
+    lang: Path,
+    graph: Path | None,
+    exp: Path,
+    out: Path,
+) -> dict:
     """Decode the dev and test sets into `out`/hyps-<split>.jsonl.
 
     Scales that the configuration leaves open are chosen on the dev sets and written to
@@ -29,7 +37,8 @@ def decode(config, *, fbank: Path, lang: Path, graph: Path | None, exp: Path, ou
 
     Args:
         config: the root configuration; sections data, features, model, decoding.
-        fbank, lang, graph, exp: directories of the earlier stages; graph None for greedy decoding.
+        batches: gives the batches of a split, as a data loader yields them.
+        lang, graph, exp: directories of the earlier stages; graph None for greedy decoding.
         out: an existing directory.
 
     Returns:
@@ -61,11 +70,11 @@ def decode(config, *, fbank: Path, lang: Path, graph: Path | None, exp: Path, ou
     forward = {}  # log-probabilities of the dev sets serve the choice of scales and the decoding
     chosen_on = config.data.dev if several else []
     for split in chosen_on:
-        forward[split] = list(scored_batches(recognizer, config, fbank, split))
+        forward[split] = list(scored_batches(recognizer, batches(split)))
     dev = [
         (log_probs, lengths, batch["texts"])
-        for batches in forward.values()
-        for log_probs, lengths, batch in batches
+        for scored in forward.values()
+        for log_probs, lengths, batch in scored
     ]
     acoustic_scale, word_score = choose_scales(recognizer, dev, options)
     with atomic_open(Path(out) / "scales.json") as file:
@@ -76,7 +85,7 @@ def decode(config, *, fbank: Path, lang: Path, graph: Path | None, exp: Path, ou
     for split in splits:
         start, seconds, results = time.monotonic(), 0.0, []
         for log_probs, lengths, batch in forward.get(split) or scored_batches(
-            recognizer, config, fbank, split
+            recognizer, batches(split)
         ):
             hypotheses = recognizer.search(log_probs, lengths, acoustic_scale, word_score)
             for i, hypothesis in enumerate(hypotheses):
@@ -105,13 +114,9 @@ def decode(config, *, fbank: Path, lang: Path, graph: Path | None, exp: Path, ou
     return counts
 
 
-def scored_batches(recognizer: CtcRecognizer, config, fbank: Path, split: str):
-    """Yield (log-probabilities, lengths, batch) of a split."""
-    data = type(config.data)(**{**vars(config.data), "max_duration": config.decoding.max_duration})
-    loader = make_loader(
-        [Path(fbank) / f"cuts_{split}.jsonl.gz"], data, AugmentConfig(), training=False
-    )
-    for batch in loader:
+def scored_batches(recognizer: CtcRecognizer, batches: Iterable[dict]):
+    """Yield (log-probabilities, lengths, batch) of each batch."""
+    for batch in batches:
         log_probs, lengths = recognizer.log_probs(batch["features"], batch["feature_lens"])
         yield log_probs, lengths, batch
 

@@ -18,6 +18,7 @@ from neve.fsa import Graph, one_best
 from neve.lang import Lang
 from neve.models import CtcModel, ModelConfig
 from neve.results import Hypothesis, Word
+from neve.tensors import load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,6 @@ def load_model(path: Path, config: ModelConfig, features: int, tokens: int) -> C
     Raises:
         NeveError: the file is missing, damaged, or of another model.
     """
-    from neve.training import load_checkpoint
-
     saved = load_checkpoint(Path(path))
     state = saved.get("average") or saved["model"]
     state = {name: value for name, value in state.items() if not name.startswith(TRAINING_ONLY)}

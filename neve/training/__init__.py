@@ -14,8 +14,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "BatchLoss": ".task",
         "Task": ".task",
         "average_checkpoints": ".average",
-        "load_checkpoint": ".checkpoint",
-        "pick_device": ".loop",
+        "load_checkpoint": "neve.tensors",
+        "pick_device": "neve.tensors",
         "train": ".loop",
     },
 )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from neve.errors import NeveError
-from neve.training.checkpoint import checkpoint_epochs, checkpoint_path, load_checkpoint, save_file
+from neve.tensors import load_checkpoint
+from neve.training.checkpoint import checkpoint_epochs, checkpoint_path, save_file
 
 
 class MovingAverage:

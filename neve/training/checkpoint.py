@@ -1,14 +1,13 @@
 """Checkpoints: one file per epoch with a YAML of the full configuration beside it.
 
-A checkpoint is written to a temporary name and renamed, so a file that exists is whole. Loading
-runs no pickled code (`weights_only=True`).
+A checkpoint is written to a temporary name and renamed, so a file that exists is whole. They are
+read by `neve.tensors.load_checkpoint`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import pickle
 import re
 from pathlib import Path
 
@@ -56,23 +55,6 @@ def save_checkpoint(directory: Path, epoch: int, content: dict, config) -> Path:
     save_config(config, path.with_suffix(".yaml"))
     save_file(content, path)
     return path
-
-
-def load_checkpoint(path: Path) -> dict:
-    """Read a checkpoint on the CPU.
-
-    Raises:
-        NeveError: the file is missing, damaged, or no checkpoint.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise NeveError(f"{path}: no such checkpoint") from None
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise NeveError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove it to "
-            "resume from the epoch before"
-        ) from error
 
 
 def prune_checkpoints(directory: Path, keep: int) -> None:

