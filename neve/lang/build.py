@@ -93,7 +93,7 @@ def build_lang(
     if isinstance(tokenizer, BpeTokenizer):
         with atomic_open(out / "bpe.model", "wb") as stream:
             stream.write(tokenizer.model)
-    _write_coverage(out, config, reports, remarks)
+    _write_coverage(out, reports, remarks)
     _write_settings(out, config, tokens)
     silence = config.silence if config.kind == "phone" else ""
     for name, rows in (("L", entries), ("L_disambig", disambiguated)):
@@ -237,18 +237,11 @@ def _apply_policy(config: LangConfig, reports: list[Coverage]) -> None:
         log.warning("%s; %s:\n%s", report.summary(), what, details)
 
 
-def _write_coverage(
-    out: Path, config: LangConfig, reports: list[Coverage], remarks: list[str]
-) -> None:
-    """coverage.txt for people; left_out.txt, ids of the utterances that cannot be trained on."""
+def _write_coverage(out: Path, reports: list[Coverage], remarks: list[str]) -> None:
     with atomic_open(out / "coverage.txt") as stream:
         for report in reports:
             stream.write("\n".join([report.summary(), *report.details()]) + "\n")
         stream.writelines(remark + "\n" for remark in remarks)
-    left_out = {name for report in reports for name in report.missing_utterances}
-    with atomic_open(out / "left_out.txt") as stream:
-        if config.oov != "unk":
-            stream.writelines(f"{name}\n" for name in sorted(left_out))
 
 
 def _write_settings(out: Path, config: LangConfig, tokens: SymbolTable) -> None:

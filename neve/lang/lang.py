@@ -36,8 +36,6 @@ class Lang:
             symbols, which have the ids from there on, are not among them.
         oov, unk_word: what becomes of unknown words (see LangConfig).
         silence: name of the optional silence phone, or "".
-        left_out: ids of the training and dev utterances whose words have no pronunciation; they
-            can be neither trained nor validated on.
     """
 
     def __init__(
@@ -47,7 +45,6 @@ class Lang:
         words: SymbolTable,
         lexicon: list[LexiconEntry],
         settings: dict,
-        left_out: frozenset[str] = frozenset(),
     ):
         self.directory = directory
         self.tokens = tokens
@@ -57,7 +54,6 @@ class Lang:
         self.unk_word: str = settings["unk_word"]
         self.silence: str = settings["silence"]
         self.sil_prob: float = settings["sil_prob"]
-        self.left_out = left_out
         disambig = {tokens[symbol] for symbol in tokens if DISAMBIG.fullmatch(symbol)}
         self.num_tokens = min(disambig, default=tokens.max_id + 1)
         if disambig != set(range(self.num_tokens, tokens.max_id + 1)):
@@ -98,11 +94,7 @@ class Lang:
                     f"{directory / 'lexicon.txt'}:{number}: {word}: {wrong}; run the lang stage"
                 )
             lexicon.append(LexiconEntry(word, tuple(spelling)))
-        left_out: frozenset[str] = frozenset()
-        if (directory / "left_out.txt").exists():
-            rows = read_lines(directory / "left_out.txt", "list of utterances")
-            left_out = frozenset(line.strip() for _, line in rows)
-        return cls(directory, tokens, words, lexicon, _settings(directory, tokens), left_out)
+        return cls(directory, tokens, words, lexicon, _settings(directory, tokens))
 
     def is_word(self, word: str) -> bool:
         """Whether `word` is a word that people say and the lang directory can spell.

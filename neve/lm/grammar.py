@@ -1,7 +1,9 @@
 """The grammar G: an ARPA model as an acceptor over the words of a lang directory."""
 
+import contextlib
 import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,29 +46,53 @@ def arpa_to_fst(
     for symbol in (BACKOFF, BOS, EOS):
         if symbol not in table:
             raise NeveError(f"{words}: {symbol} is missing; run the lang stage again")
-    known = [word for word in model.words if word in table and word not in (BOS, EOS, BACKOFF)]
-    if not known:
+    spoken = set(model.words) - {BOS, EOS, UNK}
+    missing = sorted(word for word in spoken if word not in table)
+    if len(missing) == len(spoken):
         raise NeveError(
             f"{arpa}: none of its words is in {words}; were they normalised in the same way "
             "(section text)?"
         )
-    ignored = len(set(model.words) - {BOS, EOS, UNK}) - len(set(known) - {UNK})
-    if ignored:
-        log.warning("%s: %d words are not in %s; their n-grams are left out", arpa, ignored, words)
+    if missing:
+        log.warning(
+            "%s: %d of %d words are not in %s, n-grams with them are left out: %s",
+            arpa,
+            len(missing),
+            len(spoken),
+            words,
+            " ".join([*missing[:10], *(["..."] if len(missing) > 10 else [])]),
+        )
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(arpa)
+        source, messages = Path(arpa), Path(scratch) / "messages"
         if source.suffix == ".gz":
             source = Path(scratch) / "lm.arpa"
             write_arpa(model, source)
         try:
-            text = kaldilm.arpa2fst(
-                input_arpa=str(source),
-                disambig_symbol=BACKOFF,
-                read_symbol_table=str(words),
-                max_arpa_warnings=0,
-                max_order=max_order,
-            )
+            with _stderr_to(messages):
+                text = kaldilm.arpa2fst(
+                    input_arpa=str(source),
+                    disambig_symbol=BACKOFF,
+                    read_symbol_table=str(words),
+                    max_order=max_order,
+                )
         except RuntimeError as error:
-            raise NeveError(f"{arpa}: kaldilm cannot make a grammar of it: {error}") from error
+            said = messages.read_text(errors="replace").strip().splitlines()[-1:]
+            raise NeveError(
+                f"{arpa}: kaldilm cannot make a grammar of it: {error} {' '.join(said)}"
+            ) from error
     with atomic_open(out) as stream:
-        stream.write(text)
+        stream.write(text.lstrip("\n"))
+
+
+@contextlib.contextmanager
+def _stderr_to(path: Path):
+    """Send what this process writes to its standard error, also from C++, to a file."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(path, "wb") as stream:
+            os.dup2(stream.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

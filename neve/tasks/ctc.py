@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from neve.data import make_loader
 from neve.errors import ConfigError, NeveError
-from neve.lang import Lang
+from neve.lang import Lang, UnknownWordError
 from neve.models import CtcModel
-from neve.training import BatchLoss, pick_device
+from neve.tensors import pick_device
+from neve.training import BatchLoss
 from neve.training import train as run_training
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,23 @@ class CtcTask:
         self.train_loader = loader(config.data.train, True)
         self.dev_loader = loader(config.data.dev, False) if config.data.dev else None
         self.epoch_size = self.train_loader.seconds
-        self.dropped = self.too_long(self.train_loader.contents())
+        contents = list(self.train_loader.contents())
+        unspelled = self.unspelled((name, text) for name, text, _ in contents)
+        spelled = [item for item in contents if item[0] not in unspelled]
+        self.dropped = unspelled | self.too_long(spelled)
+
+    def unspelled(self, items: Iterable[tuple[str, str]]) -> set[str]:
+        """Ids of the utterances with a word that has no pronunciation; see lang.oov.
+
+        The lang stage has named them; in training there are some only if lang.oov is drop.
+        """
+        found = set()
+        for name, text in items:
+            try:
+                self.tokens(text)
+            except UnknownWordError:
+                found.add(name)
+        return found
 
     def too_long(self, items: Iterable[tuple[str, str, int]]) -> set[str]:
         """Ids of the training utterances with more tokens than frames; see loss.too_long."""
@@ -137,7 +154,7 @@ class CtcTask:
             weight -= self.config.intermediate_weight
         if auxiliary is not None:
             spelled = [
-                [self.letters[letter] for letter in text.replace(" ", "")]
+                [self.letters[letter] for letter in text if letter in self.letters]
                 for text in batch["texts"]
             ]
             extra = ctc_losses(auxiliary, lengths, spelled, zero_infinity=True)
@@ -164,6 +181,9 @@ class CtcTask:
             return {}
         loss = errors = count = 0.0
         for batch in self.dev_loader:
+            batch = without(batch, self.unspelled(zip(batch["ids"], batch["texts"])))
+            if not batch["ids"]:
+                continue
             log_probs, lengths = self.model(
                 batch["features"].to(self.device), batch["feature_lens"].to(self.device)
             )
