@@ -15,7 +15,7 @@ SECTIONS = (
     "!data.speed_per_epoch",
     "!data.max_duration",
     "!data.max_cuts",
-    "!data.num_buckets",
+    "!data.duration_jitter",
     "!data.num_workers",
     "!data.prefetch",
     "!data.cache",

@@ -18,7 +18,7 @@ SECTIONS = (
     "data.max_utterance",
     "data.max_duration",
     "data.max_cuts",
-    "data.num_buckets",
+    "data.duration_jitter",
     "!training.device",
     "!training.threads",
     "!training.log_every",
