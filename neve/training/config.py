@@ -35,9 +35,10 @@ class TrainingConfig:
     )
     validate_every: int = option(1, "epochs between two validations; the last is always validated")
     precision: str = option(
-        "fp32",
-        "arithmetic of the forward pass; bf16 halves its time on processors that have it",
-        choices=("fp32", "bf16"),
+        "auto",
+        "arithmetic of the forward pass; bf16 halves its time where the device has it, is slow "
+        "elsewhere; auto takes it where the device has it",
+        choices=("auto", "fp32", "bf16"),
     )
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
     threads: int = option(0, "processor threads of torch; 0 leaves it to OMP_NUM_THREADS")

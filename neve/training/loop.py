@@ -33,6 +33,17 @@ from neve.training.task import BatchLoss, Task
 log = logging.getLogger(__name__)
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = Path("/proc/cpuinfo")
+    if device.type != "cpu" or not flags.exists():
+        return False
+    words = set(flags.read_text().split())
+    return bool(words & {"avx512_bf16", "amx_bf16"})
+
+
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101); vectors are not decayed."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -91,6 +102,9 @@ class Run:
         self.task, self.config, self.directory = task, config, directory
         self.full_config = full_config
         self.device = pick_device(config.device)
+        self.bf16 = config.precision == "bf16" or (
+            config.precision == "auto" and has_bf16(self.device)
+        )
         self.model = task.model.to(self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
@@ -103,7 +117,8 @@ class Run:
         self.curves = Curves(directory, self.epoch)
         if not self.epoch:
             count = sum(p.numel() for p in self.model.parameters())
-            log.info("%s parameters, on %s", f"{count:,}", self.device)
+            kind = "bf16" if self.bf16 else "fp32"
+            log.info("%s parameters, on %s in %s", f"{count:,}", self.device, kind)
 
     def resume(self) -> None:
         epochs = checkpoint_epochs(self.directory)
@@ -193,9 +208,7 @@ class Run:
         """One update; None where a batch that is not finite was skipped."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        ):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = self.task.loss(batch)
         if not math.isfinite(float(loss.total.detach())):
             self.not_finite("loss", loss)
@@ -252,6 +265,7 @@ class Run:
             "train_seconds": round(self.seconds, 1),
             "hours_per_hour": round(self.size / max(self.seconds, 1e-9), 1),
             "device": str(self.device),
+            "precision": "bf16" if self.bf16 else "fp32",
             "threads": torch.get_num_threads(),
         }
         with atomic_open(self.directory / "summary.json") as file:
