@@ -2,7 +2,7 @@
 
 `build_lang` turns transcripts and, for phones, a lexicon into a directory in icefall's format;
 `Lang.load` reads it and maps text to token ids and back. The lexicon as a transducer is plain
-arrays (`lexicon_fst`). No torch here, except for the moment in which L.pt is written.
+arrays (`make_lexicon_fst`). No torch here, except for the moment in which L.pt is written.
 """
 
 from neve.lang.config import LangConfig
@@ -18,7 +18,7 @@ _getattr, __dir__, _lazy = lazy_exports(
         "SymbolTable": ".symbols",
         "UnknownWordError": ".lang",
         "build_lang": ".build",
-        "lexicon_fst": ".lexicon_fst",
+        "make_lexicon_fst": ".lexicon_fst",
         "read_lexicon": ".lexicon",
         "read_transcripts": ".transcripts",
         "write_lexicon": ".lexicon",

@@ -19,7 +19,7 @@ from neve.lang.lexicon import (
     read_lexicon,
     write_lexicon,
 )
-from neve.lang.lexicon_fst import lexicon_fst
+from neve.lang.lexicon_fst import make_lexicon_fst
 from neve.lang.symbols import SymbolTable
 from neve.lang.tokenizers import UNKNOWN, BpeTokenizer, CharTokenizer, Tokenizer, check_tokens
 from neve.lang.transcripts import read_transcripts
@@ -97,7 +97,7 @@ def build_lang(
     _write_settings(out, config, tokens)
     silence = config.silence if config.kind == "phone" else ""
     for name, rows in (("L", entries), ("L_disambig", disambiguated)):
-        fst = lexicon_fst(
+        fst = make_lexicon_fst(
             rows,
             tokens,
             words,

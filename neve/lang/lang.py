@@ -77,6 +77,7 @@ class Lang:
         if not directory.is_dir():
             raise NeveError(f"{directory}: there is no such lang directory; run the lang stage")
         tokens = SymbolTable.read(directory / "tokens.txt")
+        settings = _settings(directory, tokens)
         words = SymbolTable.read(directory / "words.txt")
         lexicon = []
         for number, line in read_lines(directory / "lexicon.txt", "lexicon"):
@@ -94,7 +95,7 @@ class Lang:
                     f"{directory / 'lexicon.txt'}:{number}: {word}: {wrong}; run the lang stage"
                 )
             lexicon.append(LexiconEntry(word, tuple(spelling)))
-        return cls(directory, tokens, words, lexicon, _settings(directory, tokens))
+        return cls(directory, tokens, words, lexicon, settings)
 
     def is_word(self, word: str) -> bool:
         """Whether `word` is a word that people say and the lang directory can spell.

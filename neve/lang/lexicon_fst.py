@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class LexiconFst:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(arrays["arcs"], arrays["aux_labels"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise NeveError(
                 f"{path}: cannot be read as a lexicon transducer ({error}); run the lang stage"
             ) from error
@@ -60,7 +61,7 @@ class LexiconFst:
             torch.save(tensors, stream)
 
 
-def lexicon_fst(
+def make_lexicon_fst(
     entries: Sequence[LexiconEntry],
     tokens: SymbolTable,
     words: SymbolTable,

@@ -18,16 +18,17 @@ class SymbolTable:
         """A table that numbers `symbols` from 0."""
         self._ids: dict[str, int] = {}
         self._symbols: dict[int, str] = {}
+        self._next = 0
         for symbol in symbols:
             self.add(symbol)
 
     def add(self, symbol: str, number: int | None = None) -> int:
-        """Add `symbol` with the id `number`, or the next free one; returns its id.
+        """Add `symbol` with the id `number`, or the one after the highest; returns its id.
 
         Raises NeveError if the symbol or the id is in use, or the symbol is not one word.
         """
         if number is None:
-            number = max(self._symbols, default=-1) + 1 if self._gaps() else len(self._symbols)
+            number = self._next
         if not symbol or re.search(r"\s", symbol):
             raise NeveError(f"{symbol!r} cannot be a symbol: it must be one word without spaces")
         if symbol in self._ids:
@@ -36,10 +37,8 @@ class SymbolTable:
             raise NeveError(f"id {number} belongs to {self._symbols[number]} already")
         self._ids[symbol] = number
         self._symbols[number] = symbol
+        self._next = max(self._next, number + 1)
         return number
-
-    def _gaps(self) -> bool:
-        return bool(self._symbols) and len(self._symbols) - 1 not in self._symbols
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> SymbolTable:
@@ -63,8 +62,7 @@ class SymbolTable:
                 raise NeveError(
                     f"{where}: id {index} belongs to {table._symbols[index]} (line {lines[index]})"
                 )
-            table._ids[symbol] = index
-            table._symbols[index] = symbol
+            table.add(symbol, index)
             lines[index] = number
         if not lines:
             raise NeveError(f"{path}: is empty; a symbol table has `symbol id` on each line")
@@ -84,7 +82,7 @@ class SymbolTable:
     @property
     def max_id(self) -> int:
         """The highest id; -1 for an empty table."""
-        return max(self._symbols, default=-1)
+        return self._next - 1
 
     def get(self, key: str | int, default=None):
         """The id of a symbol, or the symbol of an id; `default` if there is none."""
