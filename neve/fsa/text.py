@@ -102,9 +102,12 @@ def graph_from_openfst_text(
     width = 3 if acceptor else 4
     lines = text.split("\n")
     counts = np.array([len(line.split()) for line in lines])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # text that is no number ends the array early
-        numbers = np.fromstring(text, sep=" ")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # older numpy warns of what is no number
+            numbers = np.fromstring(text, sep=" ")
+    except (ValueError, DeprecationWarning):
+        raise NeveError(_first_bad_line(lines, width, where)) from None
     begins = np.concatenate(([0], np.cumsum(counts)))
     is_arc = (counts == width) | (counts == width + 1)
     is_end = (counts == 1) | (counts == 2)
