@@ -81,7 +81,7 @@ def arpa_to_fst(
                 f"{arpa}: kaldilm cannot make a grammar of it: {error} {' '.join(said)}"
             ) from error
     with atomic_open(out) as stream:
-        stream.write(text.lstrip("\n"))
+        stream.write(text.strip() + "\n")
 
 
 @contextlib.contextmanager
