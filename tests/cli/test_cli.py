@@ -1,0 +1,216 @@
+"""The command line: help, configuration keys, errors, what a verb imports, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neve.cli.main import VERBS, main, split_overrides
+from neve.config import describe
+
+SLOW = ("torch", "lhotse", "numba")
+
+
+def neve(*words, cwd=None, code=0):
+    """Run `neve WORDS` in a process of its own; (standard output, standard error)."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "neve", *map(str, words)], capture_output=True, text=True, cwd=cwd
+    )
+    assert answer.returncode == code, answer.stderr
+    return answer.stdout, answer.stderr
+
+
+def slow_modules(*words, cwd=None):
+    """The slow packages that are loaded once `neve WORDS` has run."""
+    code = (
+        "import sys\nfrom neve.cli.main import main\n"
+        "status = main(sys.argv[1:])\nassert status == 0, status\n"
+        f"print('slow:', *[name for name in {SLOW} if name in sys.modules])\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, cwd=cwd
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.splitlines()[-1].split()[1:]
+
+
+def test_overview_lists_the_verbs_in_the_order_of_the_stages(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    places = [text.index(f" {verb} ") for verb in VERBS]
+    assert places == sorted(places)
+    assert main([]) == 0
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip().endswith(__import__("neve").__version__)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "transcribe"])
+def test_help_shows_type_default_and_meaning_of_each_key(verb, capsys):
+    from neve.cli.config import Config
+
+    assert main([verb, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    shown = [row for row in describe(Config) if f"--{row[0].replace('_', '-')} (" in text]
+    assert len(shown) > 8
+    for key, kind, _, meaning in shown:
+        assert f"--{key.replace('_', '-')} ({kind}; default " in text
+        assert " ".join(meaning.split()) in text
+    if verb == "config":
+        assert len(shown) == len(describe(Config))
+
+
+def test_every_key_has_a_meaning():
+    from neve.cli.config import Config
+
+    assert not [key for key, _, _, meaning in describe(Config) if len(meaning) < 8]
+
+
+def test_help_starts_quickly_because_it_imports_nothing_slow():
+    for words in (["--help"], ["train", "--help"], ["decode", "--help"], ["transcribe", "--help"]):
+        assert slow_modules(*words) == []
+
+
+def test_lang_lm_score_and_config_import_neither_torch_nor_lhotse(tmp_path):
+    manifests = tmp_path / "data/manifests"
+    manifests.mkdir(parents=True)
+    for split in ("train", "dev"):
+        (manifests / f"text_{split}").write_text("u1 ONE TWO\nu2 TWO ONE ONE\n")
+    words = ["--lang.kind", "char", "--lang.write-pt", "false", "--lm.order", "2"]
+    assert slow_modules("config", *words, cwd=tmp_path) == []
+    assert slow_modules("lang", *words, cwd=tmp_path) == []
+    assert (tmp_path / "data/lang_char/lexicon.txt").exists()
+    assert slow_modules("lm", *words, cwd=tmp_path) == []
+    assert (tmp_path / "data/lm/2gram_char/G.fst.txt").exists()
+    decode = tmp_path / "exp/ctc-seed0/decode_hlg"
+    decode.mkdir(parents=True)
+    (decode / "hyps-test.jsonl").write_text(
+        json.dumps({"id": "u1", "ref": "ONE TWO", "duration": 1.0, "speaker": "s", "fields": {},
+                    "nbest": [{"score": 0.0, "words": [["ONE", 0.0, 0.4, 1.0]]}]}) + "\n"
+    )  # fmt: skip
+    assert slow_modules("score", *words, cwd=tmp_path) == []
+    assert "50.00" in (tmp_path / "RESULTS.md").read_text()
+    assert (tmp_path / "exp/ctc-seed0/report_hlg/config.yaml").exists()
+    # a second time all is up to date
+    for verb in ("lang", "lm", "score"):
+        assert "is up to date, skipped" in neve(verb, *words, cwd=tmp_path)[1]
+
+
+def test_configuration_is_composed_checked_and_printed(tmp_path):
+    (tmp_path / "a.yaml").write_text("tag: a\nlm: {order: 4}\n")
+    text, _ = neve("config", "--config", "a.yaml", "--training.seed=7", cwd=tmp_path)
+    assert "exp: exp/a-seed7\n" in text and "order: 4\n" in text
+    assert neve("config", "--check", "--config", "a.yaml", cwd=tmp_path)[0] == ""
+    _, errors = neve("config", "--check", "--lm.ordr", "3", code=1)
+    assert "there is no key lm.ordr; the nearest one that does is lm.order" in errors
+    assert "Traceback" not in errors
+    _, errors = neve("config", "--config", "b.yaml", cwd=tmp_path, code=1)
+    assert "b.yaml: there is no such configuration file" in errors
+
+
+def test_wrong_usage():
+    assert "there is no verb" in neve("frobnicate", code=2)[1]
+    assert "unrecognized arguments: --bogus" in neve("lm", "--bogus", code=2)[1]
+    assert "--lm.order needs a value" in neve("lm", "--lm.order", code=2)[1]
+    assert "--lm.order needs a value" in neve("lm", "--lm.order", "--lm.text", "x", code=2)[1]
+
+
+@pytest.mark.parametrize(
+    ("verb", "message"),
+    [
+        ("features", "data/manifests/cuts_train.jsonl.gz: stage 1 makes it (`neve prepare`"),
+        ("lang", "data/manifests/text_train: stage 1 makes it"),
+        ("lm", "data/lang_phone/words.txt: stage 3 makes it (`neve lang`"),
+        ("graph", "data/lang_phone/L_disambig.pt: stage 3 makes it"),
+        ("train", "data/fbank/cuts_train.jsonl.gz: stage 2 makes it"),
+        ("decode", "exp/ctc-seed0/averaged.pt: stage 6 makes it (`neve train`"),
+        ("score", "exp/ctc-seed0/decode_hlg: stage 7 makes it"),
+        ("pack", "exp/ctc-seed0/averaged.pt: stage 6 makes it"),
+        ("average", "exp/ctc-seed0: `neve train` makes it"),
+    ],
+)
+def test_a_missing_input_names_its_stage(tmp_path, monkeypatch, capsys, verb, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([verb]) == 1
+    assert f"neve {verb}: there is no {message}" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_more_than_one_gpu_is_refused_honestly(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--ngpu", "2"]) == 1
+    assert "is not there yet" in capsys.readouterr().err
+
+
+def test_overrides_are_taken_out_before_the_options():
+    words = ["--nj", "3", "--a.b", "-4", "--c-d.e=x=y", "--force", "--tag", "name", "FILE"]
+    rest, overrides = split_overrides(words, None)
+    assert rest == ["--nj", "3", "--force", "FILE"]
+    assert overrides == [("a.b", "-4"), ("c-d.e", "x=y"), ("tag", "name")]
+
+
+def test_transcribe_names_what_is_wrong(tmp_path):
+    _, errors = neve("transcribe", "x.wav", "--model", tmp_path, code=1)
+    assert "is not a model directory (there is no model.yaml in it)" in errors
+    (tmp_path / "model.yaml").write_text("format: 99\n")
+    _, errors = neve("transcribe", "x.wav", "--model", tmp_path, code=1)
+    assert "model.yaml: is not format" in errors
+    assert "--model" in neve("transcribe", "x.wav", code=2)[1]
+
+
+SCRIPT = """
+import sys
+print("the script has begun", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_stage_leaves_nothing_half_done(tmp_path, how, status):
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local/manifests.py").write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "neve", "prepare"], cwd=tmp_path, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "the script has begun\n"
+    os.killpg(process.pid, how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    if how == signal.SIGINT:
+        assert "neve prepare: interrupted. Nothing half-done is left" in errors
+        assert errors.count("Traceback") <= 1  # the recipe's script may show its own
+    assert not (tmp_path / "data/manifests").exists()
+    assert not [p for p in (tmp_path / "data").iterdir() if "partial" in p.name]
+    assert "KeyboardInterrupt" in (tmp_path / "data/log/manifests.log").read_text() or (
+        how == signal.SIGTERM
+    )
+
+
+def test_a_programming_error_shows_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neve.cli.config.run", lambda config, args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["config"])
+
+
+def test_output_may_be_cut_short_by_its_reader():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neve", "config", "--help"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    process.wait()
+
+
+def test_no_machine_path_in_the_library():
+    """Defaults are relative to the directory that a verb is run in."""
+    from neve.cli.config import Config
+
+    for key, _, default, _ in describe(Config):
+        assert not Path(str(default)).is_absolute(), key
