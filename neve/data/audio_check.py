@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 BLOCK = 1 << 18
+MP3_LENGTH_TAGS = (b"Xing", b"Info", b"VBRI")
 
 
 @dataclass
@@ -74,6 +75,8 @@ def check_stream(facts: AudioFacts, stream, name: str, full: bool) -> AudioFacts
             facts.frames = promised = audio.frames
             if audio.format == "OGG" and "lacks an end-of-stream" in audio.extra_info:
                 promised = -1
+            if audio.format == "MPEG" and not any(tag in head for tag in MP3_LENGTH_TAGS):
+                promised = 0  # the length was guessed from the bit rate
             if full:
                 decode(facts, audio)
     except (soundfile.SoundFileError, RuntimeError) as error:

@@ -15,9 +15,7 @@ import numpy as np
 
 from neve.data.config import AugmentConfig
 from neve.errors import NeveError
-from neve.frontend import read_audio, resample
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".sph", ".aiff", ".aif", ".opus")
+from neve.frontend import AUDIO_SUFFIXES, read_audio, resample
 
 TELEPHONE_RATE = 8000
 TELEPHONE_BAND = (300.0, 3400.0)  # Hz, ITU-T G.712

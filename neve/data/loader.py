@@ -87,7 +87,8 @@ class Loader:
         self.epoch = 0
         self._skip = 0
         self._done = 0
-        self._plan: list[np.ndarray] | None = None
+        self._plan: list[np.ndarray] | None = None  # of all processes
+        self._mine: list[tuple[int, np.ndarray]] | None = None
         self._cache: dict[int, np.ndarray] | None = {} if config.cache else None
         self._augment = SpecAugment(augment) if training and augment.spec_augment else None
         self._cuts = Cuts(cuts_files)
@@ -130,7 +131,7 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration gives, from its start."""
         if epoch != self.epoch:
-            self._plan = None
+            self._plan = self._mine = None
         self.epoch = epoch
         self._skip = self._done = 0
 
@@ -158,11 +159,13 @@ class Loader:
 
     def _batches(self) -> list[tuple[int, np.ndarray]]:
         """(number, cuts) of the batches of this process in this epoch."""
-        batches = list(enumerate(self._all_batches()))
-        if self.training and self.world_size > 1:  # equally many: the first ones come again
-            missing = -len(batches) % self.world_size
-            batches += list(itertools.islice(itertools.cycle(batches), missing))
-        return batches[self.rank :: self.world_size]
+        if self._mine is None:
+            batches = list(enumerate(self._all_batches()))
+            if self.training:  # equally many for each process: the first ones come again
+                missing = -len(batches) % self.world_size
+                batches += list(itertools.islice(itertools.cycle(batches), missing))
+            self._mine = batches[self.rank :: self.world_size]
+        return self._mine
 
     def _all_batches(self) -> list[np.ndarray]:
         if self._plan is None:

@@ -135,6 +135,8 @@ def print_problems(problems: list[Problem], out: Path) -> None:
         more = ", ..." if len(found) > 3 else ""
         print(f"{action}: {len(found)} x {kind}: {first}{more}")
     print("problems.txt and report.html have the details", flush=True)
+    if any(problem.action == "dropped" for problem in problems):
+        print("after repairing audio that was dropped, repeat this stage with --force", flush=True)
 
 
 def write_split(split: str, checked: Checked, out: Path) -> None:

@@ -15,6 +15,9 @@ from neve.data.kaldi import read_data_directory
 from neve.data.manifests import read_manifest, use_libsndfile
 from neve.data.table import read_table
 from neve.errors import NeveError
+from neve.frontend import AUDIO_SUFFIXES
+
+UNLISTED = 100  # files without a transcript that are named one by one, in a folder
 
 
 def read_corpus(
@@ -39,6 +42,7 @@ def read_corpus(
         corpus = read_kaldi(config, download, wanted, problems)
     elif kind == "table" and not recipe:
         corpus = read_tables(config, download, wanted)
+        note_unlisted(corpus, problems)
     else:
         raise NeveError(
             f"data.source: {config.source!r} is not local, lhotse:<name>, kaldi or table"
@@ -208,6 +212,33 @@ def read_tables(config: DataConfig, download: Path, wanted: list[str]) -> dict[s
             " (set data.dir and data.train)"
         )
     return corpus
+
+
+def note_unlisted(corpus: dict[str, Split], problems: list[Problem]) -> None:
+    """Note the audio files that lie among those of the tables but stand in none of them."""
+    listed: dict[Path, set[str]] = {}
+    first_split: dict[Path, str] = {}
+    for name, split in corpus.items():
+        for audio in split.recordings.values():
+            path = Path(audio.source)
+            listed.setdefault(path.parent, set()).add(path.name)
+            first_split.setdefault(path.parent, name)
+    for folder, names in listed.items():
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        others = [
+            path
+            for path in found
+            if path.suffix.lower() in AUDIO_SUFFIXES and path.name not in names
+        ]
+        for number, path in enumerate(others[:UNLISTED], 1):
+            detail = f"{path}: stands in no table; it is not used"
+            if number == UNLISTED < len(others):
+                detail += f", nor are {len(others) - UNLISTED} more files in that folder"
+            problems.append(
+                Problem(
+                    first_split[folder], path.stem, "audio without transcript", detail, "ignored"
+                )
+            )
 
 
 def hold_out(corpus: dict[str, Split], config: DataConfig) -> None:

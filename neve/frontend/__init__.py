@@ -19,6 +19,7 @@ _getattr, __dir__, _lazy = lazy_exports(
         "Frontend": ".frontend",
         "FrontendStream": ".frontend",
         "Statistics": ".frontend",
+        "AUDIO_SUFFIXES": ".audio",
         "read_audio": ".audio",
         "resample": ".audio",
     },

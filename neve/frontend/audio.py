@@ -9,6 +9,8 @@ import numpy as np
 
 from neve.errors import NeveError
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".aiff", ".aif", ".w64", ".au")
+
 
 def read_audio(
     path: str | os.PathLike, sampling_rate: int | None = None, channel: int | None = None
