@@ -135,3 +135,8 @@ if wanted 9 "pack the model directory"; then
     run neve pack "${common[@]}" --training.seed "$seed" "${flags[@]}"
   done
 fi
+
+if ! "$dry_run"; then
+  say
+  say "stages $stage to $stop_stage are done, after $((SECONDS / 60)) min $((SECONDS % 60)) s"
+fi

@@ -43,7 +43,7 @@ def write_results(config) -> None:
     from neve.scoring import write_results_md
 
     record = surroundings("score")
-    write_results_md(
+    experiments = write_results_md(
         config.paths.results,
         config.paths.experiments,
         title=config.title,
@@ -52,6 +52,20 @@ def write_results(config) -> None:
         revision=record["revision"] or "",
     )
     print(f"results: {config.paths.results}")
+    print("\n".join(table(experiments, config.tag, config.decoding.name)), flush=True)
+
+
+def table(experiments, tag: str, decoding: str) -> list[str]:
+    """Word error rates of all seeds of one tag and way of decoding."""
+    lines = [f"{tag}, decoding {decoding}:", f"{'set':<12} {'seed':>5} {'WER %':>7}  errors / words"]
+    for experiment in experiments:
+        if (experiment.tag, experiment.decoding) != (tag, decoding):
+            continue
+        for split, summary in sorted(experiment.summaries.items()):
+            words = summary.words
+            count = f"{words.errors} / {words.reference}"
+            lines.append(f"{split:<12} {experiment.seed:>5} {100 * words.rate:7.2f}  {count}")
+    return lines
 
 
 def recipe_command() -> str:
