@@ -3,8 +3,11 @@
 The definition is Kaldi's (compute-fbank-feats; Povey et al., "The Kaldi speech recognition
 toolkit", ASRU 2011): offset removed, preemphasis 0.97, "povey" window, power spectrum, triangular
 mel filters, natural logarithm. Samples are in [-1, 1], there is no dither, and frames are centred
-on multiples of the frame shift (`snip_edges` off), so that n samples give round(n / shift) frames
-and Lhotse's own `Fbank` extractor agrees with these values.
+on multiples of the frame shift (`snip_edges` off), so that n samples give round(n / shift) frames.
+
+Lhotse's `Fbank` extractor has the same definition. On AN4 (23 million values) 99.99 % of its values
+are within 2e-4 of these, the farthest is 1.9e-3 away: rounding in float32 where a filter holds next
+to nothing, which takes Lhotse's values up to 2.1e-3 and these up to 1.4e-3 from those in float64.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Stage 1: what it writes, and every problem that it must find, name and act upon."""
 
+import errno
 import json
 import math
 import os
@@ -351,3 +352,14 @@ def test_speaker_names_may_be_missing(corpus, tmp_path):
     assert not problems
     speakers = {cut.supervisions[0].speaker for cut in load_cuts(out / "cuts_train.jsonl.gz")}
     assert speakers == {"unknown"}
+
+
+def test_a_full_disk(corpus, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    corpus.table()
+    monkeypatch.setattr("neve.files.os.fsync", full)
+    with pytest.raises(NeveError, match="recordings_train.jsonl.gz: no space is left on this disk"):
+        prepare(config_of(corpus), tmp_path)
+    assert not any((tmp_path / "manifests").iterdir())

@@ -23,6 +23,7 @@ def speech_like(seconds: float, rate: int = 16000, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("rate", [16000, 8000])
 @pytest.mark.parametrize("gain", [1.0, 1e-3])
 def test_agrees_with_lhotse(rate, gain):
+    """On this sound; tests/data/test_real_corpus.py has real speech, where a few are farther."""
     lhotse = pytest.importorskip("lhotse")
     samples = gain * speech_like(3.217, rate)
     theirs = lhotse.Fbank(
