@@ -16,7 +16,7 @@ class GraphConfig:
     topology: str = option(
         "standard",
         "CTC topology; modified lets a repeated token follow itself without a blank between, "
-        "and makes a smaller graph",
+        "and mostly makes a smaller graph",
         choices=("standard", "modified"),
     )
     lm_scale: float = option(1.0, "G's scores are multiplied by this when the graph is built")

@@ -94,39 +94,39 @@ class Graph:
         graph.check()
         return graph
 
-    def check(self, where: str = "graph") -> None:
-        """Raises NeveError, which says where and what, unless the arrays form a graph."""
+    def check(self) -> None:
+        """Raises NeveError, which names the array, unless the arrays form a graph."""
         num_states, num_arcs = self.num_states, self.num_arcs
         for name, array in (("labels", self.labels), ("scores", self.scores)):
             if array.shape != (num_arcs,):
-                raise NeveError(f"{where}: {name} has shape {array.shape}, dst has {num_arcs} arcs")
+                raise NeveError(f"{name} has shape {array.shape}, dst has {num_arcs} arcs")
         rows = self.row_splits
         if len(rows) == 0 or rows[0] != 0 or rows[-1] != num_arcs or np.any(np.diff(rows) < 0):
-            raise NeveError(f"{where}: row_splits must rise from 0 to the {num_arcs} arcs of dst")
+            raise NeveError(f"row_splits must rise from 0 to the {num_arcs} arcs of dst")
         splits = self.aux_splits
         if len(splits) != num_arcs + 1 or splits[0] != 0 or np.any(np.diff(splits) < 0):
-            raise NeveError(f"{where}: aux_splits must rise from 0, with one entry more than arcs")
+            raise NeveError("aux_splits must rise from 0, with one entry more than arcs")
         if splits[-1] != len(self.aux_values):
-            raise NeveError(f"{where}: aux_splits ends at {splits[-1]}, not {len(self.aux_values)}")
+            raise NeveError(f"aux_splits ends at {splits[-1]}, not {len(self.aux_values)}")
         if num_arcs == 0:
             return
         if self.dst.min() < 0 or self.dst.max() >= num_states:
-            raise NeveError(f"{where}: dst: states must be in 0..{num_states - 1}")
+            raise NeveError(f"dst: states must be in 0..{num_states - 1}")
         if self.labels.min() < -1:
-            raise NeveError(f"{where}: labels: {self.labels.min()} is less than -1")
+            raise NeveError(f"labels: {self.labels.min()} is less than -1")
         final = self.dst == num_states - 1
         if not np.array_equal(final, self.labels == -1):
             arc = int(np.nonzero(final != (self.labels == -1))[0][0])
             raise NeveError(
-                f"{where}: labels: arc {arc} has label {self.labels[arc]} and enters state "
+                f"labels: arc {arc} has label {self.labels[arc]} and enters state "
                 f"{self.dst[arc]}; label -1 must be on exactly the arcs that enter the last state, "
                 f"{num_states - 1}"
             )
         if rows[-1] != rows[-2]:
-            raise NeveError(f"{where}: the last state is the final one and must have no arcs")
+            raise NeveError("the last state is the final one and must have no arcs")
         if np.isnan(self.scores).any():
             arc = int(np.nonzero(np.isnan(self.scores))[0][0])
-            raise NeveError(f"{where}: scores: arc {arc} is NaN")
+            raise NeveError(f"scores: arc {arc} is NaN")
 
     def words(self, arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the arcs of a path emit: (words, the position in `arcs` that emits each)."""
@@ -162,7 +162,7 @@ class Graph:
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "Graph":
-        """Maps the arrays that `save` wrote into memory; nothing is read until it is used.
+        """Maps the arrays that `save` wrote into memory, which processes share.
 
         Raises NeveError if a file is missing, damaged or of another format.
         """
@@ -192,6 +192,10 @@ class Graph:
             wanted = np.float32 if field.name == "scores" else np.int32
             if array.dtype != wanted:
                 raise NeveError(f"{directory}/{field.name}.npy: type {array.dtype}; {remedy}")
+        try:
+            graph.check()
+        except NeveError as error:
+            raise NeveError(f"{directory}: {error}; {remedy}") from None
         return graph
 
 

@@ -106,6 +106,9 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "g/dst.npy").write_bytes((tmp_path / "other/dst.npy").read_bytes())
     with pytest.raises(NeveError, match="do not belong to graph.json"):
         Graph.load(tmp_path / "g")
+    np.save(tmp_path / "g/dst.npy", np.int32([1, 1, 99, 2]))
+    with pytest.raises(NeveError, match="dst: states must be in 0..2; build the graph again"):
+        Graph.load(tmp_path / "g")
     (tmp_path / "g/graph.json").write_text('{"format": 0}')
     with pytest.raises(NeveError, match="format 0"):
         Graph.load(tmp_path / "g")
