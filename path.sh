@@ -56,6 +56,7 @@ _neve_install() {
   } 2>&1 | tee "$log" | sed -u -n 's/^ *\(Downloading [^ ]*\).*\((.*)\).*/  \1 \2/p
       s/^\(ERROR\|error\|Successfully\)/  \1/p' | cut -c 1-160 >&2
   [ "${PIPESTATUS[0]}" -eq 0 ] || {
+    tail -n 3 "$log" >&2
     _neve_say "the installation failed; all that pip said is in $log. Run the same command again" \
       "when the cause is gone: it goes on from here"
     return 1
@@ -72,14 +73,15 @@ _neve_setup() {
     prefix=$neve_root/.venv python=$neve_root/.venv/bin/python
   fi
 
-  if "$active"; then
-    _neve_complete "$python" "$extras" && return
-    _neve_say "the active environment $prefix lacks something:" \
-      "$("$python" "$neve_root/local/missing.py" "$extras" 2>&1 | head -n 1)"
-  fi
   hash=$(cat "$neve_root/constraints.txt" "$neve_root/setup.py" | cksum | tr ' ' -)
   stamp=$prefix/.neve-installed-${extras//,/-}
-  if ! "$active"; then
+  if "$active"; then
+    if ! _neve_complete "$python" "$extras"; then
+      _neve_say "the active environment $prefix lacks something:" \
+        "$("$python" "$neve_root/local/missing.py" "$extras" 2>&1 | head -n 1)"
+      _neve_install "$python" "$extras" "$neve_root/.venv.log" || return 1
+    fi
+  else
     # The stamp is written last: without it, or with another hash, the environment is made (again).
     if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$hash" ]; then
       (
@@ -102,8 +104,6 @@ _neve_setup() {
     fi
     export VIRTUAL_ENV=$prefix
     unset PYTHONHOME
-  else
-    _neve_install "$python" "$extras" "$neve_root/.venv.log" || return 1
   fi
   case ":$PATH:" in
     *":$prefix/bin:"*) ;;

@@ -129,3 +129,41 @@ def test_missing_names_what_is_not_installed(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert (bare.returncode, bare.stdout) == (1, "neve is not installed\n")
+
+
+def source_path_sh(script, **environment):
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f". {ROOT}/path.sh; {script}"],
+        capture_output=True, text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), **environment},
+    )  # fmt: skip
+
+
+def test_path_uses_the_active_environment_and_sets_what_training_needs():
+    answer = source_path_sh("env; command -v python", VIRTUAL_ENV=sys.prefix, NEVE_EXTRAS="dev")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""  # nothing was missing, nothing was installed
+    lines = answer.stdout.splitlines()
+    assert lines[-1] == f"{sys.prefix}/bin/python"
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert (values["LC_ALL"], values["PYTHONUNBUFFERED"]) == ("C", "1")
+    assert int(values["OMP_NUM_THREADS"]) >= 1 and values["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert values["PYTHONPATH"].split(":")[0] == str(ROOT)
+    again = source_path_sh("env", VIRTUAL_ENV=sys.prefix, NEVE_EXTRAS="dev", OMP_NUM_THREADS="3")
+    assert "OMP_NUM_THREADS=3" in again.stdout.splitlines()
+
+
+def test_path_says_what_is_missing_and_what_to_do_when_it_cannot_be_installed(tmp_path):
+    python = tmp_path / "bin/python"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/sh\n[ "$1" = -m ] && echo "no pip here" && exit 1\n'
+        f'exec {sys.executable} -I -S "$@"\n'
+    )
+    python.chmod(0o755)
+    answer = source_path_sh("echo not reached", VIRTUAL_ENV=str(tmp_path))
+    assert answer.returncode == 1 and answer.stdout == ""
+    assert f"the active environment {tmp_path} lacks something: neve is not installed" in (
+        answer.stderr
+    )
+    assert "no pip here" in answer.stderr and "Run the same command again" in answer.stderr
