@@ -111,7 +111,7 @@ _neve_setup() {
   esac
 }
 
-_neve_setup || exit 1
+_neve_setup || return 1 2>/dev/null || exit 1
 
 # This checkout's library, whatever else the environment holds.
 export PYTHONPATH="$neve_root${PYTHONPATH:+:$PYTHONPATH}"

@@ -57,7 +57,8 @@ def write_results(config) -> None:
 
 def table(experiments, tag: str, decoding: str) -> list[str]:
     """Word error rates of all seeds of one tag and way of decoding."""
-    lines = [f"{tag}, decoding {decoding}:", f"{'set':<12} {'seed':>5} {'WER %':>7}  errors / words"]
+    head = f"{'set':<12} {'seed':>5} {'WER %':>7}  errors / words"
+    lines = [f"{tag}, decoding {decoding}:", head]
     for experiment in experiments:
         if (experiment.tag, experiment.decoding) != (tag, decoding):
             continue

@@ -1,0 +1,112 @@
+"""Model directories: what is packed can be read back, and bad pieces are named."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from neve.decoding import DecodingConfig, load_packed
+from neve.errors import NeveError
+from neve.export import pack
+from neve.frontend import FeatureConfig, Frontend
+from neve.lang import LangConfig, build_lang
+from neve.models import CtcModel, ModelConfig
+
+MODEL = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """What training and decoding leave, with random weights; greedy, so without a graph."""
+    (tmp_path / "text_train").write_text("u1 AB BA\nu2 BA\n")
+    build_lang(LangConfig(kind="char"), [tmp_path / "text_train"], None, tmp_path / "lang")
+    Frontend(FeatureConfig(num_bins=8, sampling_rate=8000)).save(tmp_path)
+    tokens = len((tmp_path / "lang/tokens.txt").read_text().splitlines()) - 1
+    torch.manual_seed(0)
+    model = CtcModel(MODEL, 8, tokens, auxiliary_tokens=3)
+    torch.save({"model": model.state_dict()}, tmp_path / "averaged.pt")
+    (tmp_path / "scales.json").write_text(json.dumps({"acoustic_scale": 0.5, "word_score": 1.5}))
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/wer-summary-test.txt").write_text("test: 2 utterances\n%WER 1\n\ntable")
+    (tmp_path / "report/errs-test.txt").write_text("long")
+    (tmp_path / "model").mkdir()
+    return {
+        "out": tmp_path / "model",
+        "weights": tmp_path / "averaged.pt",
+        "frontend": tmp_path / "frontend.json",
+        "lang": tmp_path / "lang",
+        "graph": None,
+        "scales": tmp_path / "scales.json",
+        "scores": tmp_path / "report",
+        "settings": {
+            "features": asdict(FeatureConfig(num_bins=8, sampling_rate=8000)),
+            "model": asdict(MODEL),
+            "decoding": asdict(DecodingConfig(method="greedy")),
+        },
+        "name": "tiny-seed0",
+    }
+
+
+def test_packed_model_is_read_back(parts):
+    pack(**parts)
+    packed = load_packed(parts["out"])
+    assert (packed.acoustic_scale, packed.word_score) == (0.5, 1.5)
+    wanted = torch.load(parts["weights"])["model"]
+    found = packed.recognizer.model.state_dict()
+    assert set(found) == {name for name in wanted if not name.startswith("auxiliary_head.")}
+    assert all(torch.equal(found[name], wanted[name]) for name in found)
+    assert load_packed(parts["out"], [("decoding.method", "greedy")]).recognizer.graph is None
+
+
+def test_nothing_refers_to_where_it_came_from(parts):
+    pack(**parts)
+    origin = str(parts["weights"].parent)
+    texts = [
+        path.read_text()
+        for path in Path(parts["out"]).rglob("*")
+        if path.suffix in (".yaml", ".json", ".txt", ".md")
+    ]
+    assert len(texts) > 5 and not [text for text in texts if origin in text]
+    assert "%WER 1" in (parts["out"] / "README.md").read_text()
+    assert not (parts["out"] / "scores/errs-test.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("weights", "there are no such weights; train first"),
+        ("lang", "there is no such directory"),
+        ("scales", "decode first"),
+    ],
+)
+def test_a_missing_part_is_named(parts, part, message):
+    parts[part] = parts[part].parent / "absent"
+    with pytest.raises(NeveError, match=f"absent: .*{message}"):
+        pack(**parts)
+
+
+def test_damaged_weights_are_named(parts):
+    parts["weights"].write_bytes(b"not weights")
+    with pytest.raises(NeveError, match=r"averaged\.pt: is not a file of weights"):
+        pack(**parts)
+
+
+def test_a_packed_model_that_is_wrong_is_named(parts):
+    pack(**parts)
+    path = parts["out"] / "model.yaml"
+    content = yaml.safe_load(path.read_text())
+    for change, message in (
+        ({"format": 7}, "is not format"),
+        ({"model": {"encoder": "nothing"}}, "model.yaml: .*nothing"),
+        ({"features": None}, "pack the model again"),
+        ({"model": {**content["model"], "dim": 9}}, "do not fit"),
+    ):
+        path.write_text(yaml.safe_dump({**content, **change}))
+        with pytest.raises(NeveError, match=message):
+            load_packed(parts["out"])
+    path.write_text("a: [")
+    with pytest.raises(NeveError, match=r"model\.yaml: cannot be read"):
+        load_packed(parts["out"])
