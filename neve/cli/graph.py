@@ -13,7 +13,10 @@ USES = ("paths",)
 def run(config, args) -> None:
     """Stage 5."""
     lang = Path(config.paths.lang)
-    inputs = [lang / "L_disambig.pt", lang / "tokens.txt", lang / "words.txt"]
+    lexicon = lang / "L_disambig.npz"
+    if not lexicon.exists() and lexicon.with_suffix(".pt").exists():  # a lang directory of icefall
+        lexicon = lexicon.with_suffix(".pt")
+    inputs = [lexicon, lang / "tokens.txt", lang / "words.txt"]
     g = Path(config.paths.lm) / "G.fst.txt"
     if config.graph.kind == "HLG":
         inputs.append(g)

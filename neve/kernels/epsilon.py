@@ -173,6 +173,7 @@ def _joined(first, second):
     """Rows of two ragged lists (of equally many rows) joined one by one, as (splits, values)."""
     (splits_a, a), (splits_b, b) = first, second
     num_rows = len(splits_a) - 1
+    check_size(len(a) + len(b), "the arc map of epsilon removal")
     splits = np.concatenate((splits_a, splits_b[1:] + splits_a[-1]))
     index = np.arange(2 * num_rows, dtype=np.int32).reshape(2, num_rows).T.reshape(-1)
     splits, values = gather_ragged(splits, np.concatenate((a, b)), index)
@@ -208,6 +209,7 @@ def remove_epsilon(graph: Graph) -> tuple[Graph, np.ndarray, np.ndarray]:
     begins, ends, totals, splits, arcs = _closure(
         eps_rows, eps_dst, eps_scores, is_source, np.diff(rows) > 0
     )
+    check_size(len(arcs), "the epsilon closure")
     splits = splits.astype(np.int32)
     arcs = epsilons[arcs]
     follow = (begins == 0) | (np.diff(rows)[ends] <= entering[begins])
@@ -222,6 +224,7 @@ def remove_epsilon(graph: Graph) -> tuple[Graph, np.ndarray, np.ndarray]:
     new_dst, labels = graph.dst[last], graph.labels[last]
     scores = graph.scores[last].astype(np.float64)
     scores[len(others) :] += totals[paths[item]]
+    check_size(len(others) + len(merged[1]), "the arc map of epsilon removal")
     map_splits = np.concatenate(
         (np.arange(len(others), dtype=np.int32), merged[0] + np.int32(len(others)))
     )
@@ -236,6 +239,7 @@ def remove_epsilon(graph: Graph) -> tuple[Graph, np.ndarray, np.ndarray]:
     merged = _joined(
         gather_ragged(map_splits, map_arcs, arc), gather_ragged(splits, arcs, paths[item])
     )
+    check_size(len(map_arcs) + len(merged[1]), "the arc map of epsilon removal")
     map_splits = np.concatenate((map_splits, merged[0][1:] + map_splits[-1]))
     map_arcs = np.concatenate((map_arcs, merged[1]))
     scores = np.concatenate((scores, scores[arc] + totals[paths[item]]))

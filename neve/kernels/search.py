@@ -63,6 +63,8 @@ class Lattice:
 
 @njit(cache=True, nogil=True)
 def _grown(array, size):
+    if size > 2**31 - 1:
+        raise OverflowError("more than 2**31 - 1 tokens or arcs")
     larger = np.empty(max(size, 2 * len(array)), array.dtype)
     larger[: len(array)] = array
     return larger
@@ -423,7 +425,13 @@ def _each_row(search, num_rows: int, num_states: int, threads: int | None):
     def work(_):
         slot = np.full(num_states, -1, np.int32)
         for row in rows:  # a range iterator hands each number to one thread only
-            results[row] = search(row, slot)
+            try:
+                results[row] = search(row, slot)
+            except (MemoryError, OverflowError) as error:
+                raise NeveError(
+                    f"row {row} of log_probs is too long for these beams ({error}); cut the "
+                    "recording into segments, or lower search_beam or max_active"
+                ) from error
 
     if threads == 1:
         work(0)
