@@ -19,6 +19,12 @@ class CtcTaskConfig:
         choices=("none", "letters"),
     )
     auxiliary_weight: float = option(0.3, "share of the auxiliary loss in the whole")
+    pronunciations: str = option(
+        "best",
+        "targets of words with several pronunciations: the one that the model finds likeliest each "
+        "time it sees the utterance, or the lexicon's first",
+        choices=("best", "first"),
+    )
     too_long: str = option(
         "drop",
         "what happens to an utterance with more tokens than encoder frames: it is dropped from "

@@ -75,6 +75,7 @@ class CtcTask:
         self.letters = letter_table(self.lang)
         self.model = build_model(config, self.lang)
         self.targets: dict[str, list[int]] = {}
+        self.alternatives: dict[str, list[tuple[int, int, list[int]]]] = {}
 
         def loader(splits: list[str], training: bool):
             files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
@@ -126,6 +127,53 @@ class CtcTask:
             log.warning("%s; dropped", message)
         return set(found)
 
+    def pronounced(self, log_probs: Tensor, lengths: Tensor, texts: list[str]) -> list[list[int]]:
+        """Targets of the utterances of (N, T, C) log-probabilities; see loss.pronunciations.
+
+        Each word with several pronunciations gets the one with the lowest CTC loss while the other
+        words have their first: neighbours hardly influence each other's choice, and only as many
+        losses are needed as there are pronunciations.
+        """
+        targets = [self.tokens(text) for text in texts]
+        if self.config.pronunciations == "first":
+            return targets
+        rows, sequences = [], []
+        for row, text in enumerate(texts):
+            variants = self.variants(text)
+            if variants:
+                sequences += [targets[row], *(tokens for _, _, tokens in variants)]
+                rows += [row] * (1 + len(variants))
+        if not rows:
+            return targets
+        index = torch.tensor(rows, device=log_probs.device)
+        losses = ctc_losses(log_probs.detach()[index], lengths[index], sequences).tolist()
+        place = 0
+        for row in dict.fromkeys(rows):
+            variants = self.variants(texts[row])
+            best = [(losses[place], 0)] * len(texts[row].split())
+            for loss, (word, number, _) in zip(losses[place + 1 :], variants):
+                best[word] = min(best[word], (loss, number))
+            place += 1 + len(variants)
+            targets[row] = [
+                token
+                for word, (_, number) in zip(texts[row].split(), best)
+                for token in self.lang.pronunciations(word)[number]
+            ]
+        return targets
+
+    def variants(self, text: str) -> list[tuple[int, int, list[int]]]:
+        """(word's place, pronunciation's number, tokens) for each pronunciation but the first."""
+        if text not in self.alternatives:
+            spelled = [self.lang.pronunciations(word) for word in text.split()]
+            found = []
+            for place, spellings in enumerate(spelled):
+                for number, spelling in enumerate(spellings[1:], start=1):
+                    words = [each[0] for each in spelled]
+                    words[place] = spelling
+                    found.append((place, number, [token for word in words for token in word]))
+            self.alternatives[text] = found
+        return self.alternatives[text]
+
     def tokens(self, text: str) -> list[int]:
         if text not in self.targets:
             self.targets[text] = self.lang.encode(text)
@@ -143,7 +191,7 @@ class CtcTask:
         main, between, auxiliary, lengths = self.model.training_heads(
             batch["features"].to(self.device), batch["feature_lens"].to(self.device)
         )
-        targets = [self.tokens(text) for text in batch["texts"]]
+        targets = self.pronounced(main, lengths, batch["texts"])
         items = ctc_losses(main, lengths, targets)
         count = max(1, sum(map(len, targets)))
         stats = {"ctc": float(items.detach().sum()) / count}
@@ -187,7 +235,7 @@ class CtcTask:
             log_probs, lengths = self.model(
                 batch["features"].to(self.device), batch["feature_lens"].to(self.device)
             )
-            targets = [self.tokens(text) for text in batch["texts"]]
+            targets = self.pronounced(log_probs, lengths, batch["texts"])
             loss += float(ctc_losses(log_probs, lengths, targets, zero_infinity=True).sum())
             for hypothesis, reference in zip(greedy_tokens(log_probs, lengths), targets):
                 errors += edit_distance(reference, hypothesis)["total"]

@@ -87,13 +87,13 @@ ROWS = [("long", "YES NO", 40), ("short", "NO NO NO", 20), ("tiny", "YES YES YES
 @pytest.fixture
 def make_task(tmp_path, monkeypatch):
     (tmp_path / "text_train").write_text("".join(f"{a} {b}\n" for a, b, _ in ROWS))
-    (tmp_path / "lexicon.txt").write_text("YES Y EH S\nNO N OW\n")
     lang = tmp_path / "lang"
     lang.mkdir()
-    config = LangConfig(write_pt=False)
-    build_lang(config, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
 
-    def make(rows=ROWS, **loss):
+    def make(rows=ROWS, lexicon="YES Y EH S\nNO N OW\n", **loss):
+        (tmp_path / "lexicon.txt").write_text(lexicon)
+        settings = LangConfig(write_pt=False)
+        build_lang(settings, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
         monkeypatch.setattr(task_module, "make_loader", lambda *a, **k: FakeLoader(rows))
         config = types.SimpleNamespace(
             data=types.SimpleNamespace(train=["train"], dev=["dev"]),
@@ -147,6 +147,34 @@ def test_training_lowers_the_loss_and_the_token_errors(make_task):
     task.model.eval()
     after = task.validate()
     assert after["loss"] < 0.2 * before["loss"] and after["token_errors"] == 0.0
+
+
+def one_hot(tokens, classes, sure=0.9):
+    """(1, 2n+1, C) log-probabilities that say `tokens`, a blank around each."""
+    labels = [0] + [label for token in tokens for label in (token, 0)]
+    rows = torch.full((len(labels), classes), (1 - sure) / (classes - 1))
+    rows[torch.arange(len(labels)), torch.tensor(labels)] = sure
+    return rows.log()[None]
+
+
+def test_the_pronunciation_that_was_said_is_the_target(make_task, tmp_path):
+    lexicon = "YES Y EH S\nYES Y AH\nYES EH S\nNO N OW\nNO N AH\n"
+    task = make_task(lexicon=lexicon)
+    token = task.lang.tokens
+    said = [[token[p] for p in spelling.split()] for spelling in ("Y AH N OW EH S", "Y EH S N AH")]
+    for tokens, text in zip(said, ("YES NO YES", "YES NO")):
+        log_probs = one_hot(tokens, task.lang.num_tokens)
+        frames = torch.tensor([log_probs.shape[1]])
+        assert task.pronounced(log_probs, frames, [text]) == [tokens]
+    task.config.pronunciations = "first"
+    assert task.pronounced(log_probs, frames, ["YES NO"]) == [task.lang.encode("YES NO")]
+
+
+def test_one_pronunciation_leaves_no_choice(make_task):
+    task = make_task()
+    log_probs = torch.randn(1, 12, task.lang.num_tokens).log_softmax(-1)
+    assert task.variants("YES NO") == []
+    assert task.pronounced(log_probs, torch.tensor([12]), ["YES NO"]) == [task.tokens("YES NO")]
 
 
 def test_weights_must_leave_something_to_the_main_loss(make_task):
