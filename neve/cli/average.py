@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from neve.errors import NeveError
 
 USES = ("tag", "paths", "training.average_last")
@@ -17,10 +19,8 @@ def add_arguments(parser) -> None:
 def run(config, args) -> None:
     """Write averaged.pt into the experiment's directory; training itself ends with this."""
     last = config.training.average_last
-    from pathlib import Path
-
-    from neve.training import average_checkpoints
-
     if not Path(config.paths.exp).is_dir():
         raise NeveError(f"there is no {config.paths.exp}: `neve train` makes it")
+    from neve.training import average_checkpoints
+
     print(f"wrote {average_checkpoints(Path(config.paths.exp), last, args.epoch)}")

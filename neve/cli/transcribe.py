@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+from neve.errors import NeveError
 
 
 def add_arguments(parser) -> None:
@@ -16,6 +19,13 @@ def add_arguments(parser) -> None:
 
 def run_alone(args, overrides) -> None:
     """Print the text; `--decoding.KEY VALUE` changes the model's decoding settings."""
+    if not Path(args.file).exists():  # before the seconds that torch takes
+        raise NeveError(f"{args.file}: there is no such audio file")
+    if not (Path(args.model) / "model.yaml").exists():
+        raise NeveError(
+            f"{args.model}: is not a model directory (there is no model.yaml in it); "
+            "`neve pack`, stage 9 of a recipe, makes one"
+        )
     from neve.transcribe import Transcriber
 
     transcript = Transcriber(args.model, overrides)(args.file, args.channel)

@@ -152,13 +152,20 @@ def test_overrides_are_taken_out_before_the_options():
     assert overrides == [("a.b", "-4"), ("c-d.e", "x=y"), ("tag", "name")]
 
 
-def test_transcribe_names_what_is_wrong(tmp_path):
-    _, errors = neve("transcribe", "x.wav", "--model", tmp_path, code=1)
-    assert "is not a model directory (there is no model.yaml in it)" in errors
+def test_transcribe_names_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "x.wav").write_bytes(b"")
+    for file, message in (
+        ("y.wav", "y.wav: there is no such audio file"),
+        ("x.wav", "is not a model directory (there is no model.yaml in it)"),
+    ):
+        assert main(["transcribe", str(tmp_path / file), "--model", str(tmp_path)]) == 1
+        assert message in capsys.readouterr().err
     (tmp_path / "model.yaml").write_text("format: 99\n")
-    _, errors = neve("transcribe", "x.wav", "--model", tmp_path, code=1)
-    assert "model.yaml: is not format" in errors
-    assert "--model" in neve("transcribe", "x.wav", code=2)[1]
+    assert main(["transcribe", str(tmp_path / "x.wav"), "--model", str(tmp_path)]) == 1
+    assert "model.yaml: is not format" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["transcribe", "x.wav"])
+    assert "--model" in capsys.readouterr().err
 
 
 SCRIPT = """
