@@ -9,6 +9,7 @@ stage=0
 stop_stage=9
 config=conf/default.yaml
 seeds=0
+train_jobs=1
 nj=
 dl_dir=${NEVE_CORPORA:-}
 expdir=exp
@@ -26,6 +27,7 @@ Takes a corpus through the stages
   --stage N, --stop-stage N   the first and the last stage to run ($stage, $stop_stage)
   --config FILE    YAML file of configuration keys ($config)
   --seeds \"0 1\"    stages 6 to 9 are run for each of these ($seeds)
+  --train-jobs N   seeds to train at the same time ($train_jobs)
   --nj N           processes (as many as there are cores, 8 at most)
   --dl-dir DIR     where corpora may lie already; NEVE_CORPORA is the same
   --expdir DIR     where trainings go ($expdir)
@@ -112,10 +114,26 @@ if wanted 5 "decoding graph"; then
 fi
 
 if wanted 6 "train (seeds: $seeds)"; then
-  for seed in $seeds; do
-    run "${train_cmd[@]}" neve train "${common[@]}" --training.seed "$seed" "${flags[@]}" \
+  train() {
+    run "${train_cmd[@]}" neve train "${common[@]}" --training.seed "$1" "${flags[@]}" \
       "${train_flags[@]}"
-  done
+  }
+  if [ "$train_jobs" -le 1 ]; then
+    for seed in $seeds; do train "$seed"; done
+  else
+    # Each is a child of this shell itself, so that none outlives it.
+    trap 'kill -TERM $(jobs -rp) 2>/dev/null || :' EXIT
+    trap 'exit 130' INT TERM
+    for seed in $seeds; do
+      [ "$(jobs -rp | wc -l)" -lt "$train_jobs" ] || wait -n
+      (
+        run() { say "+ $*"; "$dry_run" || exec "$@"; }
+        train "$seed"
+      ) > >(sed -u "s/^/seed $seed: /" >&2) 2>&1 &
+    done
+    while [ -n "$(jobs -p)" ]; do wait -n; done
+    trap - EXIT INT TERM
+  fi
 fi
 
 if wanted 7 "decode"; then
