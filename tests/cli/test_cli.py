@@ -124,7 +124,7 @@ def test_wrong_usage():
         ("features", "data/manifests/cuts_train.jsonl.gz: stage 1 makes it (`neve prepare`"),
         ("lang", "data/manifests/text_train: stage 1 makes it"),
         ("lm", "data/lang_phone/words.txt: stage 3 makes it (`neve lang`"),
-        ("graph", "data/lang_phone/L_disambig.pt: stage 3 makes it"),
+        ("graph", "data/lang_phone/L_disambig.npz: stage 3 makes it"),
         ("train", "data/fbank/cuts_train.jsonl.gz: stage 2 makes it"),
         ("decode", "exp/ctc-seed0/averaged.pt: stage 6 makes it (`neve train`"),
         ("score", "exp/ctc-seed0/decode_hlg: stage 7 makes it"),
