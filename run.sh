@@ -3,6 +3,7 @@
 # machine; takes the options of every recipe (--help).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export NEVE_COMMAND="./run.sh${*:+ $*}"
+NEVE_COMMAND="./run.sh$([ $# -eq 0 ] || printf ' %q' "$@")"
+export NEVE_COMMAND
 cd "$root/egs/digits/ASR"
 exec ./run.sh "$@"

@@ -27,7 +27,7 @@ Takes a corpus through the stages
   --stage N, --stop-stage N   the first and the last stage to run ($stage, $stop_stage)
   --config FILE    YAML file of configuration keys ($config)
   --seeds \"0 1\"    stages 6 to 9 are run for each of these ($seeds)
-  --train-jobs N   seeds to train at the same time ($train_jobs)
+  --train-jobs N   seeds to train at the same time ($train_jobs); set training.threads to what each has
   --nj N           processes (as many as there are cores, 8 at most)
   --dl-dir DIR     where corpora may lie already; NEVE_CORPORA is the same
   --expdir DIR     where trainings go ($expdir)
@@ -39,9 +39,14 @@ Takes a corpus through the stages
   --help           this text
 
 Any configuration key can be given as well, e.g. --training.epochs 20; neve VERB --help lists
-those of a stage. How jobs are started (here, or by slurm) is set in cmd.sh."
+those of a stage. Paths are relative to the recipe's directory. How jobs are started (here, or by
+slurm) is set in cmd.sh."
 
-export NEVE_COMMAND="${NEVE_COMMAND:-${PWD#"$root"/}/run.sh${*:+ $*}}"
+# Words as they can be typed again, each after a space.
+quoted() { [ $# -eq 0 ] || printf ' %q' "$@"; }
+
+NEVE_COMMAND=${NEVE_COMMAND:-${PWD#"$root"/}/run.sh$(quoted "$@")}
+export NEVE_COMMAND
 # shellcheck source=local/parse_options.sh
 . "$root/local/parse_options.sh"
 [ $# -eq 0 ] || _option_error "what is $1?"
@@ -50,9 +55,7 @@ say() { printf '%s\n' "$*" >&2; }
 
 # Print a command; unless this is a dry run, run it.
 run() {
-  printf '+' >&2
-  printf ' %q' "$@" >&2
-  printf '\n' >&2
+  say "+$(quoted "$@")"
   "$dry_run" || "$@"
 }
 
@@ -63,9 +66,35 @@ wanted() {
   say "stage $1: $2"
 }
 
+# Train all seeds, --train-jobs of them at a time, each line with its seed. If one fails, or this
+# shell is told to end, the others are told to, and are waited for: none is left behind.
+train_side_by_side() {
+  local seed out writers=()
+  trap 'trap "" INT TERM
+    kill -TERM $(jobs -p) 2>/dev/null || :
+    wait
+    say "no training is left running; the same command goes on where each one is"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  for seed in $seeds; do
+    [ "$(jobs -rp | wc -l)" -lt "$train_jobs" ] || wait -n
+    say "+$(quoted "${train[@]}" --training.seed "$seed")"
+    exec {out}> >(exec sed -u "s/^/seed $seed: /" >&2)
+    writers+=($!)
+    "${train[@]}" --training.seed "$seed" >&"$out" 2>&1 &
+    exec {out}>&-
+  done
+  while [ -n "$(jobs -p)" ]; do wait -n; done
+  trap - EXIT INT TERM
+  wait "${writers[@]}" || : # until all that they said is on the screen
+}
+
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[0-9]$ ]] || _option_error "--stage and --stop-stage take 0 to 9, not '$number'"
 done
+[ "$stage" -le "$stop_stage" ] ||
+  _option_error "there is nothing to do from --stage $stage to --stop-stage $stop_stage"
+[[ $train_jobs =~ ^[1-9][0-9]*$ ]] || _option_error "--train-jobs takes 1 or more, not '$train_jobs'"
 [ -f "$config" ] || _option_error "--config: there is no file $config here ($PWD)"
 
 if ! "$dry_run"; then
@@ -114,25 +143,11 @@ if wanted 5 "decoding graph"; then
 fi
 
 if wanted 6 "train (seeds: $seeds)"; then
-  train() {
-    run "${train_cmd[@]}" neve train "${common[@]}" --training.seed "$1" "${flags[@]}" \
-      "${train_flags[@]}"
-  }
-  if [ "$train_jobs" -le 1 ]; then
-    for seed in $seeds; do train "$seed"; done
+  train=("${train_cmd[@]}" neve train "${common[@]}" "${flags[@]}" "${train_flags[@]}")
+  if "$dry_run" || [ "$train_jobs" -eq 1 ]; then
+    for seed in $seeds; do run "${train[@]}" --training.seed "$seed"; done
   else
-    # Each is a child of this shell itself, so that none outlives it.
-    trap 'kill -TERM $(jobs -rp) 2>/dev/null || :' EXIT
-    trap 'exit 130' INT TERM
-    for seed in $seeds; do
-      [ "$(jobs -rp | wc -l)" -lt "$train_jobs" ] || wait -n
-      (
-        run() { say "+ $*"; "$dry_run" || exec "$@"; }
-        train "$seed"
-      ) > >(sed -u "s/^/seed $seed: /" >&2) 2>&1 &
-    done
-    while [ -n "$(jobs -p)" ]; do wait -n; done
-    trap - EXIT INT TERM
+    train_side_by_side
   fi
 fi
 

@@ -98,6 +98,8 @@ def test_stages_options_and_seeds_reach_the_commands(recipe):
     ("words", "message"),
     [
         (["--stage", "ten"], "take 0 to 9"),
+        (["--stage", "5", "--stop-stage", "3"], "there is nothing to do from --stage 5"),
+        (["--train-jobs", "two"], "--train-jobs takes 1 or more, not 'two'"),
         (["--no-such-option", "1"], "there is no option --no-such-option"),
         (["--config", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
         (["stray"], "what is stray?"),

@@ -1,9 +1,11 @@
-"""The shell files: shellcheck, parse_options.sh, slurm.sh."""
+"""The shell files: shellcheck, parse_options.sh, slurm.sh, path.sh, trainings side by side."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,102 @@ def test_path_says_what_is_missing_and_what_to_do_when_it_cannot_be_installed(tm
         answer.stderr
     )
     assert "no pip here" in answer.stderr and "Run the same command again" in answer.stderr
+
+
+TRAINER = """#!/usr/bin/env bash
+[ "$1" = train ] || exit 0
+seed=${*: -1}
+trap 'sleep 0.2; echo "stopped $seed" >>"$LOG"; exit 143' TERM
+echo "begin $seed" >>"$LOG"
+echo "training"
+[ "$seed" != "${FAILS:-}" ] || { sleep 1; echo "this one fails" >&2; exit 5; }
+for i in $(seq "$TENTHS"); do sleep 0.1; done
+echo "end $seed" >>"$LOG"
+"""
+
+
+@pytest.fixture
+def side_by_side(tmp_path):
+    """Starts the trainings of three seeds, at most `jobs` at a time, with a stand-in for neve."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/neve").write_text(TRAINER)
+    (tmp_path / "bin/neve").chmod(0o755)
+    (tmp_path / "recipe.yaml").write_text("")
+
+    def start(jobs, tenths=3, **environment):
+        return subprocess.Popen(
+            [ROOT / "local/asr.sh", "--config", "recipe.yaml", "--stage", "6", "--stop-stage", "6",
+             "--seeds", "0 1 2", "--train-jobs", str(jobs)],
+            stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True,
+            env={**os.environ, "VIRTUAL_ENV": sys.prefix, "NEVE_EXTRAS": "dev",
+                 "PATH": f"{tmp_path / 'bin'}:{Path(sys.prefix, 'bin')}:{os.environ['PATH']}",
+                 "LOG": str(tmp_path / "log"), "TENTHS": str(tenths), **environment},
+        )  # fmt: skip
+
+    start.log = lambda: (tmp_path / "log").read_text().splitlines()
+    return start
+
+
+def test_no_more_trainings_than_asked_for_run_at_the_same_time(side_by_side):
+    run = side_by_side(2)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 0, said
+    log = side_by_side.log()
+    assert sorted(log[:2]) == ["begin 0", "begin 1"] and log[2].startswith("end")
+    assert sorted(log[2:]) == ["begin 2", "end 0", "end 1", "end 2"]
+    for seed in range(3):
+        assert f"seed {seed}: training" in said.splitlines()
+
+
+def test_when_one_training_fails_the_others_are_stopped(side_by_side):
+    run = side_by_side(3, tenths=100, FAILS="1")
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 5 and "seed 1: this one fails" in said.splitlines()
+    assert not [line for line in side_by_side.log() if line.startswith("end")]
+    # They have ended before the script did.
+    assert sorted(side_by_side.log()[3:]) == ["stopped 0", "stopped 2"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_no_training_behind(side_by_side, end):
+    run = side_by_side(2, tenths=100)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if len(side_by_side.log()) == 2:
+                break
+        except FileNotFoundError:
+            pass
+        time.sleep(0.05)
+    # Ctrl-C reaches the whole process group; another signal most often the script alone.
+    (os.killpg if end == signal.SIGINT else os.kill)(run.pid, end)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 128 + end, said
+    assert sorted(side_by_side.log()[2:]) == ["stopped 0", "stopped 1"]
+    assert "the same command goes on" in said
+
+
+def test_continuous_integration_finds_what_lies_beside_the_checkout(tmp_path):
+    (tmp_path / "main/.ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/run", tmp_path / "main/.ci/run")
+    script = tmp_path / "main/test.sh"
+    script.write_text('#!/bin/sh\necho "${NEVE_CORPORA-none} ${NEVE_CONFORMANCE-none}"\n')
+    script.chmod(0o755)
+    bare = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("NEVE_CORPORA", "NEVE_CONFORMANCE")
+    }
+
+    def said(**environment):
+        return subprocess.run(
+            [tmp_path / "main/.ci/run"], capture_output=True, text=True, check=True,
+            env={**bare, **environment},
+        ).stdout.split()  # fmt: skip
+
+    assert said() == ["none", "none"]
+    shared = tmp_path / "shared"
+    (shared / "corpora").mkdir(parents=True)
+    (shared / "conformance").mkdir()
+    assert said() == [f"{shared}/corpora", f"{shared}/conformance"]
+    assert said(NEVE_CONFORMANCE="/x") == [f"{shared}/corpora", "/x"]
