@@ -3,11 +3,13 @@
 
 The archive, or the corpus already unpacked, is looked for in --dl-dir (or $NEVE_CORPORA) first
 and is then only read.  Otherwise it is downloaded, going on where an interrupted download
-stopped.  The corpus appears under its final name only when it is complete and checked, so that
+stopped.  Two runs wait for each other.  The corpus appears under its final name only when it is complete and checked, so that
 a killed run leaves nothing that looks finished.  Python's standard library only.
 """
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -36,9 +38,28 @@ def main(argv=None):
                         help="a directory that may hold the archive, or the corpus unpacked")
     args = parser.parse_args(argv)
     try:
-        fetch(args)
+        with alone(Path(args.download)):
+            fetch(args)
     except (FetchError, OSError, tarfile.TarError, EOFError) as error:
         sys.exit(f"fetch.py: {error}")
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Wait until no other process fetches into `folder`, and keep others out meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another run fetches into {folder}; waiting for it")
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system that cannot lock directories
+        yield
+    finally:
+        os.close(directory)
 
 
 def fetch(args):
@@ -48,9 +69,11 @@ def fetch(args):
         check(target, args)
         say(f"{target} is complete already")
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():  # it points to a corpus that lay in some --dl-dir, and no longer does
+        target.unlink()
     if args.dl_dir and not Path(args.dl_dir).is_dir():
-        raise FetchError(f"{args.dl_dir} is not a directory; give an existing one as --dl-dir")
+        raise FetchError(f"{Path(args.dl_dir).absolute()} is not a directory; give an existing one "
+                         "as --dl-dir (or NEVE_CORPORA)")
 
     archive_name = args.url.rsplit("/", 1)[-1]
     unpacked = Path(args.dl_dir or ".", args.folder)
@@ -116,8 +139,8 @@ def copy(answer, part, have, total, name):
 
 def unpack(archive, target, args):
     """Unpack `archive` beside `target`, check what came out, and rename it to `target`."""
-    work = target.parent / f".{target.name}.{os.getpid()}"
-    shutil.rmtree(work, ignore_errors=True)
+    work = target.parent / f".{target.name}.partial"
+    shutil.rmtree(work, ignore_errors=True)  # what a killed run left
     try:
         try:
             with tarfile.open(archive) as tar:
@@ -132,11 +155,7 @@ def unpack(archive, target, args):
         if not (work / args.folder).is_dir():
             raise FetchError(f"{archive} does not hold a folder {args.folder}/")
         check(work / args.folder, args, where=archive)
-        try:
-            (work / args.folder).rename(target)
-        except OSError:
-            if not target.exists():  # else another run was quicker, with the same files
-                raise
+        (work / args.folder).rename(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
