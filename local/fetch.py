@@ -3,8 +3,9 @@
 
 The archive, or the corpus already unpacked, is looked for in --dl-dir (or $NEVE_CORPORA) first
 and is then only read.  Otherwise it is downloaded, going on where an interrupted download
-stopped.  Two runs wait for each other.  The corpus appears under its final name only when it is complete and checked, so that
-a killed run leaves nothing that looks finished.  Python's standard library only.
+stopped.  The corpus appears under its final name only when it is complete and checked, so that
+a killed run leaves nothing that looks finished; two runs at once wait for each other.  Python's
+standard library only.
 """
 
 import argparse
