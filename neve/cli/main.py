@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_verb(verb: str, argv: list[str]) -> int:
     """Parse the arguments of one verb and run it."""
     module = importlib.import_module(f"neve.cli.{verb}")
-    parser = make_parser(verb, module)
+    parser = make_parser(verb, module, helping="--help" in argv or "-h" in argv)
     rest, overrides = split_overrides(argv, parser)
     args = parser.parse_args(rest)
     if args.help:
@@ -119,8 +119,13 @@ def split_overrides(
     return rest, overrides
 
 
-def make_parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
-    """The parser of a verb's own options; configuration keys are taken out before."""
+def make_parser(
+    verb: str, module: ModuleType, helping: bool = False
+) -> argparse.ArgumentParser:
+    """The parser of a verb's own options; configuration keys are taken out before.
+
+    With `helping` nothing is required: `neve transcribe --help` needs no FILE.
+    """
     parser = argparse.ArgumentParser(
         prog=f"neve {verb}",
         description=module.__doc__,
@@ -146,8 +151,8 @@ def make_parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
     if hasattr(module, "add_arguments"):
         module.add_arguments(parser)
     add("--help", "-h", action="store_true", help="this text")
-    if "--help" in sys.argv or "-h" in sys.argv:
-        for action in parser._actions:  # `neve transcribe --help` needs no FILE
+    if helping:
+        for action in parser._actions:
             if not action.option_strings:
                 action.nargs = "*"
             action.required = False

@@ -36,14 +36,13 @@ def add_arguments(parser) -> None:
 
 def run(config, args) -> None:
     """Stage 6."""
-    if args.ngpu is not None:
-        require(
-            args.ngpu in (0, 1) and args.num_nodes == 1,
-            "training on several GPUs or machines is not there yet: give --ngpu 0 or 1 and "
-            "--num-nodes 1",
-        )
-        if config.training.device == "auto":
-            config.training.device = "cuda" if args.ngpu else "cpu"
+    require(
+        args.ngpu in (None, 0, 1) and args.num_nodes == 1,
+        "training on several GPUs or machines is not there yet: give --ngpu 0 or 1 and "
+        "--num-nodes 1",
+    )
+    if args.ngpu is not None and config.training.device == "auto":
+        config.training.device = "cuda" if args.ngpu else "cpu"
     fbank = Path(config.paths.fbank)
     splits = dict.fromkeys([*config.data.train, *config.data.dev])
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in splits]

@@ -48,6 +48,11 @@ def test_overview_lists_the_verbs_in_the_order_of_the_stages(capsys):
     assert capsys.readouterr().out.strip().endswith(__import__("neve").__version__)
 
 
+def test_help_of_transcribe_needs_no_file(capsys):
+    assert main(["transcribe", "--help"]) == 0
+    assert "--model DIR" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "transcribe"])
 def test_help_shows_type_default_and_meaning_of_each_key(verb, capsys):
     from neve.cli.config import Config
@@ -139,9 +144,10 @@ def test_a_missing_input_names_its_stage(tmp_path, monkeypatch, capsys, verb, me
     assert not list(tmp_path.rglob("*.partial*"))
 
 
-def test_more_than_one_gpu_is_refused_honestly(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", [["--ngpu", "2"], ["--num-nodes", "2"]])
+def test_more_than_one_gpu_or_machine_is_refused_honestly(tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "--ngpu", "2"]) == 1
+    assert main(["train", *words]) == 1
     assert "is not there yet" in capsys.readouterr().err
 
 
