@@ -98,13 +98,13 @@ def decide(
         )
     for split in corpus:
         gone = [problem for problem in dropped if problem.split == split]
-        total = len(checked[split].utterances) + len({problem.id for problem in gone})
+        total = len(checked[split].utterances) + len(gone)
         if not checked[split].utterances:
             raise NeveError(
                 f"split {split} has no utterance that can be used:\n{listing(gone)}\n"
                 "Repair the data"
             )
-        share = len({problem.id for problem in gone}) / total
+        share = len(gone) / total
         if share > config.max_dropped:
             raise NeveError(
                 f"{share:.1%} of split {split} ({len(gone)} of {total} utterances) would be"

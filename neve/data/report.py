@@ -24,9 +24,7 @@ def summarise(
     """Plain data about every split and about how splits overlap."""
     splits = {name: describe_split(split) for name, split in checked.items()}
     for name, entry in splits.items():
-        entry["dropped"] = len(
-            {p.id for p in problems if p.split == name and p.action == "dropped"}
-        )
+        entry["dropped"] = sum(p.split == name and p.action == "dropped" for p in problems)
         entry["use"] = [
             use for use in ("train", "dev", "test") if name in getattr(config, use)
         ]

@@ -225,6 +225,13 @@ def test_too_many_dropped_is_an_error(corpus, tmp_path):
     prepare(config_of(corpus, max_dropped=0.2), tmp_path / "b")
 
 
+def test_many_utterances_under_one_id_count_as_many(corpus, tmp_path):
+    rows = corpus.rows()
+    corpus.table([["id", *rows[0]], *(["same", *row] for row in rows[1:])])
+    with pytest.raises(NeveError, match=r"91\.7% of split train \(11 of 12 utterances\)"):
+        prepare(config_of(corpus), tmp_path)
+
+
 def test_a_split_left_empty_is_an_error(corpus, tmp_path):
     corpus.table()
     for name in corpus.texts:
