@@ -4,7 +4,7 @@
 # versions of constraints.txt); otherwise .venv is made at the top of this repository.
 #
 #   NEVE_EXTRAS       extras of setup.py to install (default: digits)
-#   NEVE_PYTHON       the Python that makes .venv (default: the newest of 3.10 and later)
+#   NEVE_PYTHON       the Python that makes .venv (default: python3, if it is 3.10 or later, else another)
 #   NEVE_TORCH_INDEX  package index to take torch from, e.g. one of CPU builds, which are smaller
 
 neve_root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -73,7 +73,8 @@ _neve_setup() {
     prefix=$neve_root/.venv python=$neve_root/.venv/bin/python
   fi
 
-  hash=$(cat "$neve_root/constraints.txt" "$neve_root/setup.py" | cksum | tr ' ' -)
+  # The place counts too: the scripts in an environment that was moved point to where it was.
+  hash=$({ cat "$neve_root/constraints.txt" "$neve_root/setup.py" && echo "$neve_root"; } | cksum)
   stamp=$prefix/.neve-installed-${extras//,/-}
   if "$active"; then
     if ! _neve_complete "$python" "$extras"; then
