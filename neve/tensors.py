@@ -26,8 +26,12 @@ def pick_device(name: str):
     return device
 
 
-def load_checkpoint(path: Path) -> dict:
+def load_checkpoint(path: Path, remedy: str = "make it again, or copy it again") -> dict:
     """Read a checkpoint on the CPU; no pickled code is run.
+
+    Args:
+        path: epoch-N.pt, averaged.pt or a packed model.pt.
+        remedy: what the message about a damaged file advises.
 
     Raises:
         NeveError: the file is missing, damaged, or no checkpoint.
@@ -35,11 +39,13 @@ def load_checkpoint(path: Path) -> dict:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise NeveError(f"{path}: no such checkpoint") from None
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
         raise NeveError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove it to "
-            "resume from the epoch before"
+            f"{path}: not a readable checkpoint ({str(error).partition(chr(10))[0]}); {remedy}"
         ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise NeveError(f"{path}: not a checkpoint, there are no weights of a model in it")
+    return content

@@ -132,7 +132,8 @@ class CtcTask:
 
         Each word with several pronunciations gets the one with the lowest CTC loss while the other
         words have their first: neighbours hardly influence each other's choice, and only as many
-        losses are needed as there are pronunciations.
+        losses are needed as there are pronunciations. Choices that fit the frames one by one but
+        not together are not made: such an utterance keeps the first pronunciations.
         """
         targets = [self.tokens(text) for text in texts]
         if self.config.pronunciations == "first":
@@ -147,18 +148,20 @@ class CtcTask:
             return targets
         index = torch.tensor(rows, device=log_probs.device)
         losses = ctc_losses(log_probs.detach()[index], lengths[index], sequences).tolist()
-        place = 0
+        place, frames = 0, lengths.tolist()
         for row in dict.fromkeys(rows):
             variants = self.variants(texts[row])
             best = [(losses[place], 0)] * len(texts[row].split())
             for loss, (word, number, _) in zip(losses[place + 1 :], variants):
                 best[word] = min(best[word], (loss, number))
             place += 1 + len(variants)
-            targets[row] = [
+            chosen = [
                 token
                 for word, (_, number) in zip(texts[row].split(), best)
                 for token in self.lang.pronunciations(word)[number]
             ]
+            if frames_needed(chosen) <= frames[row]:
+                targets[row] = chosen
         return targets
 
     def variants(self, text: str) -> list[tuple[int, int, list[int]]]:
@@ -241,6 +244,10 @@ class CtcTask:
                 errors += edit_distance(reference, hypothesis)["total"]
                 count += len(reference)
         return {"loss": loss / max(count, 1.0), "token_errors": errors / max(count, 1.0)}
+
+    def summary(self, size: float, seconds: float) -> dict[str, float]:
+        """Hours of audio in an hour of training."""
+        return {"hours_per_hour": round(size / seconds, 1)}
 
 
 def ctc_losses(

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neve.errors import ConfigError, NeveError
 from neve.files import atomic_open
@@ -112,7 +112,7 @@ class Run:
         self.step = 0
         self.size = 0.0  # data used, in the task's unit
         self.seconds = 0.0
-        self.nonfinite = 0
+        self.nonfinite = 0  # batches skipped
         self.resume()
         self.curves = Curves(directory, self.epoch)
         if not self.epoch:
@@ -124,7 +124,8 @@ class Run:
         epochs = checkpoint_epochs(self.directory)
         if not epochs:
             return
-        saved = load_checkpoint(checkpoint_path(self.directory, epochs[-1]))
+        path = checkpoint_path(self.directory, epochs[-1])
+        saved = load_checkpoint(path, "remove it to resume from the epoch before")
         try:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -132,12 +133,14 @@ class Run:
                 self.average.state = {k: v.to(self.device) for k, v in saved["average"].items()}
                 self.average.updates = saved["updates"]
         except (KeyError, AttributeError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
             raise NeveError(
-                f"{checkpoint_path(self.directory, epochs[-1])}: does not fit the configured model "
-                f"({str(error).splitlines()[0]}); use another tag, or --force to start anew"
+                f"{path}: does not fit the configured model ({reason}); use another tag, or "
+                "--force to start anew"
             ) from error
         self.epoch, self.step = saved["epoch"], saved["step"]
         self.size, self.seconds = saved["size"], saved["seconds"]
+        self.nonfinite = saved.get("nonfinite", 0)
         log.info("resuming after epoch %d of %d", self.epoch, self.config.epochs)
 
     def save(self) -> None:
@@ -150,6 +153,7 @@ class Run:
             "step": self.step,
             "size": self.size,
             "seconds": self.seconds,
+            "nonfinite": self.nonfinite,
         }
         save_checkpoint(self.directory, self.epoch, content, self.full_config)
         prune_checkpoints(self.directory, self.config.keep_checkpoints)
@@ -197,8 +201,9 @@ class Run:
         self.curves.add("train", number, self.step, **figures, speed=loss_size / train_seconds)
         line = f"epoch {number}/{config.epochs} done in {clock(train_seconds)}"
         line += f" | loss {figures['loss']:.4f}"
-        if number % config.validate_every == 0 or number == config.epochs:
-            dev = self.validate()
+        due = number % config.validate_every == 0 or number == config.epochs
+        dev = self.validate() if due else {}
+        if dev:
             self.curves.add("dev", number, self.step, **dev)
             line += " | dev " + " ".join(f"{name} {value:.4f}" for name, value in dev.items())
         self.save()
@@ -241,11 +246,13 @@ class Run:
             ]
             message += f"Parameters with such gradients: {' '.join(names[:8])}. "
         self.nonfinite += 1
-        if self.config.on_nonfinite == "stop" or self.nonfinite > self.config.max_nonfinite:
-            raise NeveError(
-                message + "Look at these utterances first; else lower training.learning_rate or "
-                "training.clip_norm, or set training.on_nonfinite to skip"
-            )
+        remedy = "Look at these utterances first; else lower training.learning_rate or "
+        remedy += "training.clip_norm"
+        if self.config.on_nonfinite == "stop":
+            raise NeveError(f"{message}{remedy}, or set training.on_nonfinite to skip")
+        if self.nonfinite > self.config.max_nonfinite:
+            limit = f"training.max_nonfinite={self.config.max_nonfinite} batches"
+            raise NeveError(f"{message}More than {limit} were not finite. {remedy}")
         log.warning("%sSkipped (%d so far)", message, self.nonfinite)
 
     @torch.no_grad()
@@ -263,7 +270,7 @@ class Run:
             "epochs": self.epoch,
             "steps": self.step,
             "train_seconds": round(self.seconds, 1),
-            "hours_per_hour": round(self.size / max(self.seconds, 1e-9), 1),
+            **self.task.summary(self.size, max(self.seconds, 1e-9)),
             "device": str(self.device),
             "precision": "bf16" if self.bf16 else "fp32",
             "threads": torch.get_num_threads(),
@@ -274,10 +281,19 @@ class Run:
 
 
 def gradient_norm(model: nn.Module, limit: float) -> float:
-    """The norm of all gradients before they are scaled down to `limit` (0: left alone)."""
+    """The norm of all gradients before they are scaled down to `limit` (0: left alone).
+
+    A norm that is not finite is nan, and the gradients stay as they are: scaling by it would make
+    all of them nan and hide where it began.
+    """
     parameters = [p for p in model.parameters() if p.grad is not None]
-    norm: Tensor = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else math.inf)
-    return float(norm)
+    limit = limit if limit > 0 else math.inf
+    try:
+        return float(nn.utils.clip_grad_norm_(parameters, limit, error_if_nonfinite=True))
+    except RuntimeError as error:
+        if "non-finite" not in str(error):
+            raise
+        return math.nan
 
 
 def clock(seconds: float) -> str:

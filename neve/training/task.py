@@ -42,4 +42,10 @@ class Task(Protocol):
         """Forward pass and loss in training mode."""
 
     def validate(self) -> dict[str, float]:
-        """Figures on held-out data with the model as it is; `loss` is one of them."""
+        """Figures on held-out data with the model as it is; `loss` is one of them.
+
+        Empty where there is no such data.
+        """
+
+    def summary(self, size: float, seconds: float) -> dict[str, float]:
+        """What summary.json says of a training on `size` data, in `unit`, in `seconds`."""

@@ -170,6 +170,25 @@ def test_the_pronunciation_that_was_said_is_the_target(make_task, tmp_path):
     assert task.pronounced(log_probs, frames, ["YES NO"]) == [task.lang.encode("YES NO")]
 
 
+def test_pronunciations_that_do_not_fit_together_are_not_chosen(make_task):
+    task = make_task(lexicon="YES Y EH S\nYES Y EH S AH\nNO N OW\n")
+    token = task.lang.tokens
+    log_probs = one_hot([token[p] for p in "Y EH S AH".split()] * 2, task.lang.num_tokens)
+    long = [token[p] for p in "Y EH S AH Y EH S AH".split()]
+    assert task.pronounced(log_probs, torch.tensor([17]), ["YES YES"]) == [long]
+    # seven frames hold one long YES, wherever it is, but not two
+    said = torch.zeros(1, 7, task.lang.num_tokens)
+    said[0, [3, 6]] = -10.0
+    said[0, [3, 6], token["AH"]] = 0.0
+    frames, text = torch.tensor([7]), "YES YES"
+    first, *both = (
+        ctc_losses(said, frames, [tokens])
+        for tokens in (task.tokens(text), *(tokens for *_, tokens in task.variants(text)))
+    )
+    assert len(both) == 2 and max(both) < first < math.inf
+    assert task.pronounced(said, frames, [text]) == [task.tokens(text)]
+
+
 def test_one_pronunciation_leaves_no_choice(make_task):
     task = make_task()
     log_probs = torch.randn(1, 12, task.lang.num_tokens).log_softmax(-1)

@@ -45,8 +45,11 @@ class Line:
         items = torch.where(bad, torch.full_like(items, math.nan), items)
         total = items.mean()
         if self.gradient_poison:
-            total = total + (self.model[0].weight.sum() * 0.0).sqrt()  # its gradient is not finite
+            total = total + (self.model[2].bias.sum() * 0.0).sqrt()  # its gradient is not finite
         return BatchLoss(total, items.detach(), ids, float(len(x)))
+
+    def summary(self, size, seconds):
+        return {"points": size}
 
     def validate(self):
         x = torch.linspace(-1, 1, 16)[:, None]
@@ -71,6 +74,7 @@ def test_it_learns_and_says_so(tmp_path):
     assert path == tmp_path / "averaged.pt"
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["epochs"] == 30 and summary["steps"] == 120 and summary["parameters"] == 25
+    assert summary["points"] == 30 * 32.0 and "hours_per_hour" not in summary  # the task's to say
     assert (tmp_path / "epoch-30.yaml").read_text().startswith("training:")
     assert list((tmp_path / "tensorboard").iterdir())
 
@@ -123,13 +127,17 @@ def test_a_loss_that_is_not_finite_can_be_skipped(tmp_path, caplog):
 
 def test_too_many_skipped_batches_stop_the_training(tmp_path):
     config = settings(on_nonfinite="skip", max_nonfinite=1)
-    with pytest.raises(NeveError, match="e3b0i0"):
-        train(Line(poison={"e2b1i3", "e3b0i0"}), config, tmp_path, Root())
+    poison = {"e2b1i3", "e3b0i0"}
+    for _ in range(2):  # a training that goes on does not begin to count again
+        with pytest.raises(NeveError, match=r"e3b0i0.*More than training\.max_nonfinite=1"):
+            train(Line(poison=poison), config, tmp_path, Root())
+        assert load_checkpoint(tmp_path / "epoch-2.pt")["nonfinite"] == 1
 
 
 def test_a_gradient_that_is_not_finite_names_the_parameter(tmp_path):
-    with pytest.raises(NeveError, match=r"gradient is not finite.*0\.weight"):
-        train(Line(gradient_poison=True), settings(), tmp_path, Root())
+    for limit in (5.0, 0.0):
+        with pytest.raises(NeveError, match=r"gradient is not finite.*gradients: 2\.bias\. Look"):
+            train(Line(gradient_poison=True), settings(clip_norm=limit), tmp_path, Root())
 
 
 def test_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
@@ -154,11 +162,19 @@ def test_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     assert load_checkpoint(tmp_path / "epoch-6.pt")["epoch"] == 6
 
 
+def test_a_task_without_held_out_data_has_no_dev_curve(tmp_path):
+    task = Line()
+    task.validate = dict
+    train(task, settings(), tmp_path, Root())
+    lines = (tmp_path / "curves.jsonl").read_text().splitlines()
+    assert {json.loads(line)["split"] for line in lines} == {"train"}
+
+
 def test_damaged_checkpoint_is_named(tmp_path):
     train(Line(), settings(), tmp_path, Root())
     content = (tmp_path / "epoch-6.pt").read_bytes()
     (tmp_path / "epoch-6.pt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(NeveError, match=r"epoch-6\.pt: not a readable checkpoint"):
+    with pytest.raises(NeveError, match=r"epoch-6\.pt: not a readable.*from the epoch before"):
         train(Line(), settings(epochs=7), tmp_path, Root())
 
 
@@ -166,7 +182,7 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
     train(Line(), settings(), tmp_path, Root())
     other = Line()
     other.model = nn.Linear(1, 1)
-    with pytest.raises(NeveError, match="does not fit"):
+    with pytest.raises(NeveError, match=r"does not fit.*0\.weight"):
         train(other, settings(epochs=7), tmp_path, Root())
 
 
