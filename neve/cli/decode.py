@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from neve.cli.main import open_stage
+from neve.errors import ConfigError
 
 SECTIONS = (
     "decoding",
@@ -67,4 +68,9 @@ def graph_path(config) -> Path | None:
     """The directory of the decoding graph; None if the decoding needs none."""
     if config.decoding.method == "greedy":
         return None
+    if config.graph.kind == "H":
+        raise ConfigError(
+            "graph.kind H has tokens and no words: decode with HLG or HL, or set decoding.method "
+            "greedy"
+        )
     return Path(config.paths.graph) / config.graph.kind

@@ -67,6 +67,7 @@ def decode(
             f"({', '.join(known)})"
         )
     several = len(options.acoustic_scales) * len(options.word_scores) > 1
+    several = several and options.method != "greedy"
     forward = {}  # log-probabilities of the dev sets serve the choice of scales and the decoding
     chosen_on = config.data.dev if several else []
     for split in chosen_on:

@@ -128,6 +128,8 @@ class CtcRecognizer:
                     words.append(self.lang.words[int(word)])
                     emitted.append(frame)
         labels = self.graph.labels[arcs][: len(log_probs)]
+        if self.lang.silence:  # belongs to no word
+            labels = np.where(labels == self.lang.tokens[self.lang.silence], 0, labels)
         timed = timed_words(
             labels, log_probs, words, emitted, self.lang.pronunciations, self.frame_seconds
         )
@@ -161,12 +163,14 @@ def choose_scales(
     Args:
         recognizer: decodes.
         batches: of the dev sets: log-probabilities, lengths, reference texts.
-        config: the candidates; of equals, the first.
+        config: the candidates; of equals, the first. Greedy decoding uses neither: the first.
     """
     from kaldialign import edit_distance
 
     candidates = [(a, w) for a in config.acoustic_scales for w in config.word_scores]
-    if len(candidates) == 1:
+    if not candidates:
+        raise ConfigError("decoding.acoustic_scales and decoding.word_scores must not be empty")
+    if len(candidates) == 1 or config.method == "greedy":
         return candidates[0]
     if not batches:
         raise ConfigError(

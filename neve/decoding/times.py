@@ -76,8 +76,9 @@ def timed_words(
     result = []
     for i, word in enumerate(words):
         if ends is None:
-            first = emitted[i]
-            last = max(first + 1, emitted[i + 1] if i + 1 < len(words) else len(labels))
+            first = min(emitted[i], len(labels) - 1)  # a final arc comes after the last frame
+            last = min(emitted[i + 1], len(labels)) if i + 1 < len(words) else len(labels)
+            last = max(first + 1, last)
             inside = [score for score, (_, a, _) in zip(best, runs) if first <= a < last]
         else:
             begin, end = (ends[i - 1] if i else 0), ends[i]

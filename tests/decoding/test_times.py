@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neve.decoding.times import split_tokens, timed_words, token_runs
 
@@ -36,6 +38,24 @@ def test_tokens_are_cut_into_pronunciations(tokens, words, ends):
     assert split_tokens(tokens, words, SPELLINGS.__getitem__) == ends
 
 
+spelling = st.lists(st.integers(1, 4), min_size=1, max_size=4)
+lexicons = st.lists(st.lists(spelling, min_size=1, max_size=3), min_size=1, max_size=5)
+
+
+@given(lexicons, st.data())
+def test_splitting_inverts_concatenation(lexicon, data):
+    words = data.draw(st.lists(st.integers(0, len(lexicon) - 1), max_size=6))
+    said = [data.draw(st.sampled_from(lexicon[word])) for word in words]
+    tokens = [token for part in said for token in part]
+    ends = split_tokens(tokens, words, lexicon.__getitem__)
+    assert ends is not None and len(ends) == len(words)
+    assert (ends or [0])[-1] == len(tokens)
+    for word, begin, end in zip(words, [0, *ends], ends):
+        assert tokens[begin:end] in lexicon[word]
+    if all(len(spellings) == 1 for spellings in lexicon):  # then there is one way only
+        assert ends == np.cumsum([len(part) for part in said]).tolist()
+
+
 def test_words_last_from_their_first_token_to_their_last():
     labels = np.array([0, 1, 1, 0, 3, 0, 1, 0])
     log_probs = log_probs_of(labels)
@@ -60,3 +80,11 @@ def test_frames_of_emission_serve_where_tokens_do_not_fit():
     log_probs = log_probs_of(labels)
     words = timed_words(labels, log_probs, ["A", "B"], [0, 3], SPELLINGS.__getitem__, 1.0)
     assert [(word.start, word.end) for word in words] == [(0.0, 3.0), (3.0, 6.0)]
+
+
+def test_a_word_that_the_final_arc_emits_lies_within_the_utterance():
+    labels = np.array([1, 0, 2, 2])
+    words = timed_words(
+        labels, log_probs_of(labels), ["A", "B"], [1, 4], SPELLINGS.__getitem__, 1.0
+    )
+    assert [(word.start, word.end) for word in words] == [(1.0, 4.0), (3.0, 4.0)]

@@ -1,0 +1,127 @@
+"""Decoding whole sets: files of results, scales that are chosen on dev, settings that are wrong."""
+
+import json
+import types
+
+import pytest
+import torch
+
+from neve.cli.main import main
+from neve.data import DataConfig
+from neve.decoding import DecodingConfig, decode
+from neve.errors import ConfigError, NeveError
+from neve.frontend import FeatureConfig
+from neve.graphs import GraphConfig, build_graph, save_graph
+from neve.lang import Lang, LangConfig, build_lang
+from neve.models import CtcModel, ModelConfig
+from neve.results import read_results
+
+SETS = {"dev": [("d2", "AB", 30), ("d1", "C", 21)], "test": [("t1", "C AB", 40)]}
+
+
+def batches(split):
+    for name, text, frames in SETS[split]:  # one utterance a batch
+        torch.manual_seed(frames)
+        supervision = types.SimpleNamespace(
+            gender="F", language=None, custom={"age": 7, "weight": 1.5}
+        )
+        yield {
+            "features": torch.randn(1, frames, 8),
+            "feature_lens": torch.tensor([frames]),
+            "ids": [name],
+            "texts": [text],
+            "durations": [frames / 100],
+            "speakers": [f"s-{name}"],
+            "cuts": [types.SimpleNamespace(supervisions=[supervision])],
+        }
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Decode with random weights; the configuration's changes are those of its `decoding`."""
+    (tmp_path / "text_train").write_text("u1 AB C\n")
+    (tmp_path / "lexicon.txt").write_text("AB A B\nC C\n")
+    lang = tmp_path / "lang"
+    settings = LangConfig(write_pt=False)
+    build_lang(settings, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
+    save_graph(build_graph(lang, None, GraphConfig(kind="HL")), tmp_path / "graph", "HL")
+    shape = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3)
+    torch.manual_seed(0)
+    model = CtcModel(shape, 8, Lang.load(lang).num_tokens)
+    torch.save({"model": model.state_dict()}, tmp_path / "averaged.pt")
+    (tmp_path / "out").mkdir()
+
+    def go(dev=("dev",), batches=batches, **changes):
+        config = types.SimpleNamespace(
+            data=DataConfig(dev=list(dev), test=["test"]),
+            features=FeatureConfig(num_bins=8),
+            model=shape,
+            decoding=DecodingConfig(device="cpu", **changes),
+        )
+        graph = tmp_path / "graph"
+        out = tmp_path / "out"
+        counts = decode(config, batches=batches, lang=lang, graph=graph, exp=tmp_path, out=out)
+        return counts, json.loads((out / "scales.json").read_text()), out
+
+    return go
+
+
+def test_every_set_has_its_file_of_results(run):
+    counts, scales, out = run()
+    assert counts == {"dev": 2, "test": 1}
+    assert scales == {"acoustic_scale": 1.0, "word_score": 0.0, "chosen_on": []}
+    first, second = read_results(out / "hyps-dev.jsonl")
+    assert (first.id, second.id) == ("d1", "d2")  # by name, whatever the order of the batches
+    assert (first.ref, first.duration, first.speaker) == ("C", 0.21, "s-d1")
+    assert first.fields == {"gender": "F", "age": "7"}
+    for result in [first, second, *read_results(out / "hyps-test.jsonl")]:
+        words = result.nbest[0].words
+        assert {word.text for word in words} <= {"AB", "C"}
+        bounds = [time for word in words for time in (word.start, word.end)]
+        assert bounds == sorted(bounds) and all(0 <= time for time in bounds)
+        assert not bounds or bounds[-1] < result.duration + 0.03  # the last frame may be padded
+        assert all(0 <= word.confidence <= 1 for word in words)
+
+
+def test_scales_are_chosen_on_dev_and_used_for_all_sets(run):
+    seen = []
+
+    def counted(split):
+        seen.append(split)
+        return batches(split)
+
+    options = {"acoustic_scales": [0.5, 1.0], "word_scores": [-3.0, 3.0]}
+    counts, scales, out = run(batches=counted, **options)
+    assert counts == {"dev": 2, "test": 1} and scales["chosen_on"] == ["dev"]
+    assert seen == ["dev", "test"]  # the model looks at each set once
+    chosen = [read_results(out / f"hyps-{split}.jsonl") for split in ("dev", "test")]
+    run(acoustic_scales=[scales["acoustic_scale"]], word_scores=[scales["word_score"]])
+    assert chosen == [read_results(out / f"hyps-{split}.jsonl") for split in ("dev", "test")]
+
+
+def test_a_choice_without_a_dev_set_is_refused(run):
+    with pytest.raises(ConfigError, match="no dev set to choose on"):
+        run(dev=(), acoustic_scales=[0.5, 1.0])
+
+
+def test_greedy_needs_no_scales(run):
+    counts, scales, _ = run(method="greedy", dev=(), acoustic_scales=[0.5, 1.0])
+    assert counts == {"test": 1} and scales["chosen_on"] == []
+
+
+def test_only_the_splits_asked_for_are_decoded(run):
+    counts, _, out = run(splits=["test"], acoustic_scales=[0.5, 1.0])
+    assert counts == {"test": 1} and not (out / "hyps-dev.jsonl").exists()
+    with pytest.raises(ConfigError, match=r"decoding\.splits: eval is not in .*dev, test"):
+        run(splits=["eval", "test"])
+
+
+def test_weights_that_are_missing_are_named(run):
+    with pytest.raises(NeveError, match=r"epoch-9\.pt: no such checkpoint"):
+        run(checkpoint="epoch-9.pt")
+
+
+def test_a_graph_without_words_cannot_be_decoded_with(capsys):
+    for verb in ("decode", "pack"):
+        assert main([verb, "--graph.kind", "H"]) == 1
+        assert "graph.kind H has tokens and no words" in capsys.readouterr().err
