@@ -40,7 +40,8 @@ def load_packed(
 ) -> PackedModel:
     """The recogniser of a model directory, on the CPU; `overrides` change its decoding settings.
 
-    Raises NeveError naming the file that is missing, damaged or of another version.
+    Acoustic scale and word score are those that were chosen on the dev sets, unless `overrides`
+    give others. Raises NeveError naming the file that is missing, damaged or of another version.
     """
     directory = Path(directory)
     path = directory / "model.yaml"
@@ -58,7 +59,7 @@ def load_packed(
     try:
         features = content["features"]
         values = [(f"{s}.{k}", v) for s in ("model", "decoding") for k, v in content[s].items()]
-        scales = float(content["acoustic_scale"]), float(content["word_score"])
+        scales = {key: float(content[key]) for key in ("acoustic_scale", "word_score")}
         bins, shift = int(features["num_bins"]), float(features["frame_shift"])
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise NeveError(f"{path}: {error} is missing or wrong; pack the model again") from error
@@ -67,10 +68,17 @@ def load_packed(
     except ConfigError as error:
         raise NeveError(f"{path}: {error}; pack the model again with this version") from error
     settings = load(Settings, (), [*values, *(overrides or [])])
+    given = {key.replace("-", "_") for key, _ in overrides or ()}
+    for key in scales:
+        if f"decoding.{key}s" in given:
+            options = getattr(settings.decoding, f"{key}s")
+            if len(options) != 1:
+                raise ConfigError(f"decoding.{key}s: there is no dev set here; give one value")
+            scales[key] = options[0]
     lang = Lang.load(directory / "lang")
     model = load_model(directory / "model.pt", settings.model, bins, lang.num_tokens)
     graph = None
     if settings.decoding.method == "graph":
         graph = load_graph(directory / "graph")
     recognizer = CtcRecognizer(model, lang, graph, settings.decoding, shift)
-    return PackedModel(directory, recognizer, *scales)
+    return PackedModel(directory, recognizer, **scales)

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from neve.decoding import DecodingConfig, load_packed
-from neve.errors import NeveError
+from neve.errors import ConfigError, NeveError
 from neve.export import pack
 from neve.frontend import FeatureConfig, Frontend
 from neve.lang import LangConfig, build_lang
@@ -59,6 +59,14 @@ def test_packed_model_is_read_back(parts):
     assert set(found) == {name for name in wanted if not name.startswith("auxiliary_head.")}
     assert all(torch.equal(found[name], wanted[name]) for name in found)
     assert load_packed(parts["out"], [("decoding.method", "greedy")]).recognizer.graph is None
+
+
+def test_scales_can_be_given(parts):
+    pack(**parts)
+    packed = load_packed(parts["out"], [("decoding.acoustic-scales", "[0.7]")])
+    assert (packed.acoustic_scale, packed.word_score) == (0.7, 1.5)
+    with pytest.raises(ConfigError, match="give one value"):
+        load_packed(parts["out"], [("decoding.word_scores", "[0.0, 1.0]")])
 
 
 def test_nothing_refers_to_where_it_came_from(parts):
