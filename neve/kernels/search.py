@@ -222,7 +222,7 @@ def _best_path(
 
 
 @njit(cache=True, nogil=True)
-def _prune_tail(first, begin, end, forward, states, arc_first, src, dst, arcs, scores, beam, final):
+def _prune_tail(first, begin, end, forward, states, arc_first, src, dst, arcs, scores, beam):
     """Backward pruning of the frames begin..end-1, where `end` is the last frame there is.
 
     Every state of frame `end` counts as though it lay on the best path. An arc is dropped if the
@@ -236,9 +236,6 @@ def _prune_tail(first, begin, end, forward, states, arc_first, src, dst, arcs, s
     for k in range(first[end], hi):
         backward[k - lo] = -forward[k]
     for t in range(end - 1, begin - 1, -1):
-        for k in range(first[t], first[t + 1]):
-            if states[k] == final:
-                backward[k - lo] = -forward[k]
         for e in range(arc_first[t], arc_first[t + 1]):
             b = scores[e] + backward[dst[e] - lo]
             if b + forward[src[e]] >= -beam:
@@ -357,7 +354,7 @@ def _lattice(
         if last or t + 1 == window + WINDOW:
             dropped_arcs, dropped_states = _prune_tail(
                 first, max(window, 0), t + 1, forward, states, arc_first, src, dst, arcs, scores,
-                output_beam, final,
+                output_beam,
             )  # fmt: skip
             num_arcs -= dropped_arcs
             num_states -= dropped_states
@@ -365,7 +362,6 @@ def _lattice(
     if exact:
         dropped_arcs, dropped_states = _prune_tail(
             first, 0, num_frames, forward, states, arc_first, src, dst, arcs, scores, output_beam,
-            final,
         )  # fmt: skip
         num_arcs -= dropped_arcs
         num_states -= dropped_states
