@@ -3,7 +3,7 @@
 `prepare_manifests` reads any corpus (a recipe's own script, Lhotse's recipes, a Kaldi data
 directory, a table), checks every utterance and reports; `compute_features` stores features and
 augmented copies; `make_loader` gives the batches of an epoch. All three give the same result
-whatever the number of jobs.
+whatever the number of jobs. `script_main` and `write_source` are for the recipes' own scripts.
 """
 
 from neve.data.config import AugmentConfig, DataConfig
@@ -18,6 +18,8 @@ _getattr, __dir__, _lazy = lazy_exports(
         "Loader": ".loader",
         "load_cuts": ".manifests",
         "SpecAugment": ".specaugment",
+        "script_main": ".script",
+        "write_source": ".script",
         "add_noise": ".augment",
         "reverberate": ".augment",
         "room_response": ".augment",

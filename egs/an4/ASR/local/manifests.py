@@ -7,12 +7,12 @@ for SPHERE.  Each supervision has the speaker and the speaker's sex, and custom 
 breakdown of errors: `prompt` (what was asked for) and `kind` (spelled, words or mixed).
 """
 
-import argparse
 import os
 import re
-import sys
 import wave
-from pathlib import Path
+
+from neve.data import script_main, write_source
+from neve.errors import NeveError
 
 # Whole speakers, 3 women and 5 men like the mix of the test set, taken at even steps through the
 # sorted names of those speakers without whom every word of the training text is still in it.
@@ -26,29 +26,9 @@ CENSUS = {"1": "surname", "2": "first name", "3": "house number", "4": "street",
           "6": "zip code", "7": "telephone", "8": "birth date"}
 
 
-class CorpusError(Exception):
-    """A file of the corpus is not as it should be; the message names it."""
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--download", type=Path, default="download", help="has the folder an4")
-    parser.add_argument("--out", type=Path, default="data/manifests", help="for the manifests")
-    parser.add_argument("--nj", type=int, default=1, help="not needed here: it takes seconds")
-    args = parser.parse_args()
-    try:
-        prepare(args.download, args.out)
-    except (CorpusError, OSError) as error:
-        sys.exit(f"manifests.py: {error}")
-
-
 def prepare(download, out):
     """Write recordings_, supervisions_<train|dev|test>.jsonl.gz and lexicon.txt to `out`."""
-    from lhotse import RecordingSet, SupervisionSet
-
-    corpus, out = Path(download) / "an4", Path(out)
-    wavs = Path(download) / "an4_wav"
-    out.mkdir(parents=True, exist_ok=True)
+    corpus, wavs = download / "an4", download / "an4_wav"
     lexicon = read_lexicon(corpus / "etc/an4.dic")
     splits = {"train": [], "dev": [], "test": []}
     for part in ("train", "test"):
@@ -57,11 +37,11 @@ def prepare(download, out):
         texts = read_transcription(transcription)
         if set(files) != set(texts):
             odd = sorted(set(files) ^ set(texts))
-            raise CorpusError(f"{transcription} and the .fileids beside it differ in {odd[:5]}; "
+            raise NeveError(f"{transcription} and the .fileids beside it differ in {odd[:5]}; "
                               "fetch the corpus again (stage 0)")
         for utterance, text in texts.items():
             if unknown := sorted(set(text) - lexicon.keys()):
-                raise CorpusError(f"{transcription}: {utterance}: words {unknown} are not in "
+                raise NeveError(f"{transcription}: {utterance}: words {unknown} are not in "
                                   f"{corpus}/etc/an4.dic; add their pronunciations there")
             held_out = part == "train" and speaker_of(utterance) in DEV_SPEAKERS
             source = corpus / "wav" / f"{files[utterance]}.sph"
@@ -72,12 +52,7 @@ def prepare(download, out):
         for utterance, text, source in sorted(utterances):
             recordings.append(recording_of(utterance, source, wavs))
             supervisions.append(supervision_of(utterance, text, recordings[-1].duration))
-        RecordingSet.from_recordings(recordings).to_file(out / f"recordings_{split}.jsonl.gz")
-        SupervisionSet.from_segments(supervisions).to_file(out / f"supervisions_{split}.jsonl.gz")
-        print(f"{split}: {len(recordings)} utterances, "
-              f"{len({s.speaker for s in supervisions})} speakers, "
-              f"{sum(len(s.text.split()) for s in supervisions)} words, "
-              f"{sum(r.duration for r in recordings) / 3600:.2f} h")
+        write_source(split, recordings, supervisions, out)
     lines = [f"{word} {phones}\n" for word in sorted(lexicon) for phones in lexicon[word]]
     (out / "lexicon.txt").write_text("".join(lines), encoding="utf-8")
 
@@ -90,7 +65,7 @@ def read_lexicon(path):
         if not word or FILLER.match(word):
             continue
         if not phones:
-            raise CorpusError(f"{path}:{number}: no phones for {word}; fetch the corpus again")
+            raise NeveError(f"{path}:{number}: no phones for {word}; fetch the corpus again")
         pronunciations = lexicon.setdefault(re.sub(r"\(\d+\)$", "", word), [])
         if " ".join(phones) not in pronunciations:
             pronunciations.append(" ".join(phones))
@@ -111,9 +86,9 @@ def read_transcription(path):
             continue
         match = LINE.match(line)
         if not match:
-            raise CorpusError(f"{path}:{number}: not of the form `WORD ... (utterance)`")
+            raise NeveError(f"{path}:{number}: not of the form `WORD ... (utterance)`")
         if match["id"] in texts:
-            raise CorpusError(f"{path}:{number}: {match['id']} is there twice")
+            raise NeveError(f"{path}:{number}: {match['id']} is there twice")
         texts[match["id"]] = [w for w in match["words"].split() if not FILLER.match(w)]
     return texts
 
@@ -123,7 +98,7 @@ def lines_of(path):
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise CorpusError(f"{path} is missing; run stage 0") from None
+        raise NeveError(f"{path} is missing; run stage 0") from None
 
 
 def speaker_of(utterance):
@@ -162,7 +137,7 @@ def read_sphere(path):
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CorpusError(f"{path} is missing; fetch the corpus again (stage 0)") from None
+        raise NeveError(f"{path} is missing; fetch the corpus again (stage 0)") from None
     header, samples = content[:1024], content[1024:]
     fields = {}
     for line in header.decode("latin-1").split("end_head")[0].splitlines()[2:]:
@@ -172,9 +147,9 @@ def read_sphere(path):
     if not header.startswith(b"NIST_1A") or fields.get("sample_n_bytes") != "2" \
             or fields.get("channel_count") != "1" or order not in ("01", "10") \
             or fields.get("sample_coding", "pcm") != "pcm":
-        raise CorpusError(f"{path} is not a SPHERE file of one channel of 16-bit samples")
+        raise NeveError(f"{path} is not a SPHERE file of one channel of 16-bit samples")
     if len(samples) != 2 * int(fields["sample_count"]):
-        raise CorpusError(f"{path} has {len(samples) // 2} samples, but its header says "
+        raise NeveError(f"{path} has {len(samples) // 2} samples, but its header says "
                           f"{fields['sample_count']}; fetch the corpus again (stage 0)")
     if order == "10":
         swapped = bytearray(len(samples))
@@ -206,4 +181,4 @@ def supervision_of(utterance, text, duration):
 
 
 if __name__ == "__main__":
-    main()
+    script_main(__doc__, prepare)
