@@ -75,7 +75,6 @@ class CtcTask:
         self.letters = letter_table(self.lang)
         self.model = build_model(config, self.lang)
         self.targets: dict[str, list[int]] = {}
-        self.alternatives: dict[str, list[tuple[int, int, list[int]]]] = {}
 
         def loader(splits: list[str], training: bool):
             files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
@@ -138,10 +137,11 @@ class CtcTask:
         targets = [self.tokens(text) for text in texts]
         if self.config.pronunciations == "first":
             return targets
-        rows, sequences = [], []
+        rows, sequences, choices = [], [], {}
         for row, text in enumerate(texts):
             variants = self.variants(text)
             if variants:
+                choices[row] = variants
                 sequences += [targets[row], *(tokens for _, _, tokens in variants)]
                 rows += [row] * (1 + len(variants))
         if not rows:
@@ -149,8 +149,7 @@ class CtcTask:
         index = torch.tensor(rows, device=log_probs.device)
         losses = ctc_losses(log_probs.detach()[index], lengths[index], sequences).tolist()
         place, frames = 0, lengths.tolist()
-        for row in dict.fromkeys(rows):
-            variants = self.variants(texts[row])
+        for row, variants in choices.items():
             best = [(losses[place], 0)] * len(texts[row].split())
             for loss, (word, number, _) in zip(losses[place + 1 :], variants):
                 best[word] = min(best[word], (loss, number))
@@ -166,16 +165,14 @@ class CtcTask:
 
     def variants(self, text: str) -> list[tuple[int, int, list[int]]]:
         """(word's place, pronunciation's number, tokens) for each pronunciation but the first."""
-        if text not in self.alternatives:
-            spelled = [self.lang.pronunciations(word) for word in text.split()]
-            found = []
-            for place, spellings in enumerate(spelled):
-                for number, spelling in enumerate(spellings[1:], start=1):
-                    words = [each[0] for each in spelled]
-                    words[place] = spelling
-                    found.append((place, number, [token for word in words for token in word]))
-            self.alternatives[text] = found
-        return self.alternatives[text]
+        spelled = [self.lang.pronunciations(word) for word in text.split()]
+        found = []
+        for place, spellings in enumerate(spelled):
+            for number, spelling in enumerate(spellings[1:], start=1):
+                words = [each[0] for each in spelled]
+                words[place] = spelling
+                found.append((place, number, [token for word in words for token in word]))
+        return found
 
     def tokens(self, text: str) -> list[int]:
         if text not in self.targets:
