@@ -50,55 +50,64 @@ def _alike(a, b, rows, dst, labels, scores, aux_splits, aux_values, merged):
 
 
 @njit(cache=True, nogil=True)
+def _unlink(state, heads, onward, at):
+    if heads[at] == state:
+        heads[at] = onward[state]
+        return
+    before = heads[at]
+    while onward[before] != state:
+        before = onward[before]
+    onward[before] = onward[state]
+
+
+@njit(cache=True, nogil=True)
 def _merge(rows, dst, labels, scores, aux_splits, aux_values, in_rows, in_src):
     """(S,) the state that stands for each state; scores are whole numbers (int64)."""
     num_states = len(rows) - 1
     merged = np.arange(num_states).astype(np.int32)
     size = 1
-    while size < 2 * num_states:
+    while size < num_states:
         size *= 2
-    mask = np.uint64(size - 1)
-    table = np.full(size, -1, np.int32)  # states, each where its hash says or after
-    place = np.full(num_states, -1, np.int64)  # where a state is in the table
-    queue = np.empty(num_states, np.int32)
-    waiting = np.ones(num_states, np.bool_)
+    # a hash table of chains: the first state of each bucket, the next of each state
+    heads = np.full(size, -1, np.int32)
+    onward = np.full(num_states, -1, np.int32)
+    bucket = np.full(num_states, -1, np.int64)
     # last states first: in a composed graph arcs mostly lead to later states
-    queue[:] = np.arange(num_states)[::-1]
+    queue = np.arange(num_states)[::-1].astype(np.int32)
+    waiting = np.ones(num_states, np.bool_)
     head, count = 0, num_states
     while count > 0:
         state = queue[head]
         head = (head + 1) % num_states
         count -= 1
         waiting[state] = False
-        if merged[state] != state or state == 0:
+        if merged[state] != state:
             continue
-        if place[state] >= 0:
-            table[place[state]] = -2  # its arcs have changed; keep the chain of places unbroken
+        if bucket[state] >= 0:  # its arcs have changed since it was put there
+            _unlink(state, heads, onward, bucket[state])
         hashed = _hash(state, rows, dst, labels, scores, aux_splits, aux_values, merged)
-        at = np.int64(hashed & mask)
-        free = np.int64(-1)
-        while table[at] != -1:
-            other = table[at]
-            if other == -2:
-                if free < 0:
-                    free = at
-            elif _alike(state, other, rows, dst, labels, scores, aux_splits, aux_values, merged):
-                merged[state] = other
-                break
-            at = (at + 1) & np.int64(size - 1)
-        if merged[state] == state:
-            if free >= 0:
-                at = free
-            table[at] = state
-            place[state] = at
-        else:
-            place[state] = -1
-            for k in range(in_rows[state], in_rows[state + 1]):
-                before = in_src[k]
-                if not waiting[before] and merged[before] == before:
-                    queue[(head + count) % num_states] = before
-                    waiting[before] = True
-                    count += 1
+        at = np.int64(hashed & np.uint64(size - 1))
+        other = heads[at]
+        while other >= 0 and not _alike(
+            state, other, rows, dst, labels, scores, aux_splits, aux_values, merged
+        ):
+            other = onward[other]
+        if other < 0 or state == 0:
+            onward[state] = heads[at]
+            heads[at] = state
+            bucket[state] = at
+        if other < 0:
+            continue
+        if state == 0:  # the start keeps its number
+            _unlink(other, heads, onward, at)
+            state, other = other, state
+        merged[state] = other
+        for k in range(in_rows[state], in_rows[state + 1]):
+            before = in_src[k]
+            if not waiting[before] and merged[before] == before:
+                queue[(head + count) % num_states] = before
+                waiting[before] = True
+                count += 1
     return merged
 
 
@@ -108,6 +117,7 @@ def minimize(graph: Graph, delta: float = 1e-5) -> Graph:
     Scores are compared after rounding to multiples of `delta`; the score of a path changes by less
     than delta an arc. Sort the arcs first (`arc_sort`). The result is connected.
     """
+    graph, _ = connect(graph)
     while True:
         smaller = _merged_once(graph, delta)
         if smaller.num_states == graph.num_states:

@@ -41,3 +41,11 @@ def test_epsilons_are_refused_and_nothing_stays_nothing():
     with pytest.raises(NeveError, match="remove_epsilon"):
         compose_ctc(Graph.from_arcs(3, [0, 1], [1, 2], [0, -1], [0, 0]))
     assert compose_ctc(Graph.from_arcs(0, [], [], [], [])).num_states == 0
+
+
+def test_arcs_of_one_token_into_one_state_share_their_pair():
+    graph = Graph.from_arcs(
+        3, [0, 0, 0, 1], [1, 1, 1, 2], [1, 1, 2, -1], [0, -1, 0, 0], [5, 6, 7, 0]
+    )
+    # (blank, 0), (blank, 1), (1, 1), (2, 1), (blank, final)
+    assert compose_ctc(graph).num_states == 5

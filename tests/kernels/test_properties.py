@@ -205,3 +205,29 @@ def test_a_long_epsilon_chain_into_a_cycle_is_removed():
     scores = string_scores(result)
     np.testing.assert_allclose(list(scores.values()), 0.3, atol=1e-6)
     assert len(scores) == 4
+
+
+def test_positive_epsilon_arcs_without_a_cycle_are_no_error():
+    graph = Graph.from_arcs(
+        6, [0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [0, 0, 0, 1, -1], [1, 1, 1, 0.5, 0], [1, 2, 3, 4, 0]
+    )
+    result, splits, arcs = remove_epsilon(graph)
+    assert string_scores(result) == {(1,): 3.5}
+    assert arcs.tolist() == [0, 1, 2, 3, 4]
+    assert result.words([0])[0].tolist() == [1, 2, 3, 4]
+
+
+def test_states_that_become_alike_late_are_merged_with_all_that_led_to_them():
+    # 1 and 2 are alike, hence 3 and 4, hence 5, 6 and 7, hence 8 and 9; but 6 has been merged with
+    # 7 before 7 is found to be like 5
+    src = [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    dst = [9, 8, 7, 10, 10, 2, 1, 3, 4, 4, 5, 6]
+    labels = [1, 2, 3, -1, -1, 1, 1, 1, 1, 1, 2, 2]
+    graph = Graph.from_arcs(11, src, dst, labels, [0] * 12)
+    assert minimize(graph).num_states == 6
+
+
+def test_a_state_like_the_start_becomes_the_start():
+    graph = Graph.from_arcs(3, [0, 0, 1, 1], [1, 2, 1, 2], [1, -1, 1, -1], [0, -1, 0, -1])
+    result = minimize(graph)
+    assert (result.num_states, result.dst.tolist()) == (2, [0, 1])
