@@ -5,49 +5,26 @@ A file's name says what is spoken in it: 1_0_... is YES NO ....  Of the sorted n
 one is for testing, as in Lhotse's and icefall's recipes: 30 recordings (240 words) each.
 """
 
-import argparse
 import re
-import sys
 import wave
-from pathlib import Path
+
+from neve.data import script_main, write_source
+from neve.errors import NeveError
 
 WORDS = {"0": "NO", "1": "YES"}
-LEXICON = "NO N\nYES Y\n"  # as in Kaldi's recipe, one phone for a whole word
-
-
-class CorpusError(Exception):
-    """A file of the corpus is not as it should be; the message names it."""
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--download", type=Path, default="download", help="has waves_yesno")
-    parser.add_argument("--out", type=Path, default="data/manifests", help="for the manifests")
-    parser.add_argument("--nj", type=int, default=1, help="not needed here: it takes a second")
-    args = parser.parse_args()
-    try:
-        prepare(args.download, args.out)
-    except (CorpusError, OSError) as error:
-        sys.exit(f"manifests.py: {error}")
+LEXICON = "NO N OW\nYES Y EH S\n"  # as in the CMU dictionary
 
 
 def prepare(download, out):
     """Write recordings_, supervisions_<train|test>.jsonl.gz and lexicon.txt to `out`."""
-    from lhotse import RecordingSet, SupervisionSet
-
-    corpus, out = Path(download) / "waves_yesno", Path(out)
+    corpus = download / "waves_yesno"
     files = sorted(corpus.glob("*.wav"))
     if len(files) < 2:
-        raise CorpusError(f"{corpus} has no recordings; run stage 0")
-    out.mkdir(parents=True, exist_ok=True)
+        raise NeveError(f"{corpus} has no recordings; run stage 0")
     for split, chosen in (("train", files[::2]), ("test", files[1::2])):
         recordings = [recording_of(file) for file in chosen]
         supervisions = [supervision_of(recording) for recording in recordings]
-        RecordingSet.from_recordings(recordings).to_file(out / f"recordings_{split}.jsonl.gz")
-        SupervisionSet.from_segments(supervisions).to_file(out / f"supervisions_{split}.jsonl.gz")
-        print(f"{split}: {len(recordings)} utterances, "
-              f"{sum(len(s.text.split()) for s in supervisions)} words, "
-              f"{sum(r.duration for r in recordings) / 60:.1f} minutes")
+        write_source(split, recordings, supervisions, out)
     (out / "lexicon.txt").write_text(LEXICON, encoding="utf-8")
 
 
@@ -60,7 +37,7 @@ def recording_of(file):
         with wave.open(str(file)) as wav:
             rate, samples, channels = wav.getframerate(), wav.getnframes(), wav.getnchannels()
     except (wave.Error, EOFError) as error:
-        raise CorpusError(f"{file} is not a WAV file ({error}); fetch the corpus again") from None
+        raise NeveError(f"{file} is not a WAV file ({error}); fetch the corpus again") from None
     return Recording(
         id=file.stem,
         sources=[AudioSource(type="file", channels=list(range(channels)),
@@ -76,7 +53,7 @@ def supervision_of(recording):
     from lhotse import SupervisionSegment
 
     if not re.fullmatch("[01](_[01]){7}", recording.id):
-        raise CorpusError(f"{recording.sources[0].source}: the name is not eight of 0 and 1, "
+        raise NeveError(f"{recording.sources[0].source}: the name is not eight of 0 and 1, "
                           "joined by _; fetch the corpus again (stage 0)")
     return SupervisionSegment(
         id=recording.id,
@@ -91,4 +68,4 @@ def supervision_of(recording):
 
 
 if __name__ == "__main__":
-    main()
+    script_main(__doc__, prepare)
