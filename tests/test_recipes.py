@@ -103,7 +103,7 @@ def test_stages_options_and_seeds_reach_the_commands(recipe):
         (["--no-such-option", "1"], "there is no option --no-such-option"),
         (["--config", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
         (["stray"], "what is stray?"),
-        (["--lm.ordr", "3"], "there is no key lm.ordr; the nearest one that does is lm.order"),
+        (["--lm.ordr", "3"], "there is no key lm.ordr; the nearest key is lm.order"),
     ],
 )
 def test_a_mistake_is_found_before_the_first_stage(words, message):

@@ -173,7 +173,7 @@ def _unknown(root: type, key: str) -> str:
     if not near:  # the right name under the wrong section
         leaf = wanted.rpartition(".")[2]
         near = [known for known in keys if known.rpartition(".")[2] == leaf][:1]
-    hint = f"; the nearest one that does is {near[0]}" if near else ""
+    hint = f"; the nearest key is {near[0]}" if near else ""
     return f"there is no key {key}{hint} (`neve config --help` lists all keys)"
 
 

@@ -110,7 +110,7 @@ def test_configuration_is_composed_checked_and_printed(tmp_path):
     assert "exp: exp/a-seed7\n" in text and "order: 4\n" in text
     assert neve("config", "--check", "--config", "a.yaml", cwd=tmp_path)[0] == ""
     _, errors = neve("config", "--check", "--lm.ordr", "3", code=1)
-    assert "there is no key lm.ordr; the nearest one that does is lm.order" in errors
+    assert "there is no key lm.ordr; the nearest key is lm.order" in errors
     assert "Traceback" not in errors
     _, errors = neve("config", "--config", "b.yaml", cwd=tmp_path, code=1)
     assert "b.yaml: there is no such configuration file" in errors
