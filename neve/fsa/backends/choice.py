@@ -26,7 +26,7 @@ def _known(name: str, source: str) -> str:
 
 
 def backend_name(device: torch.device | str) -> str:
-    """The backend for tensors on `device`: what `use` says, else NEVE_FSA_BACKEND, else the device's.
+    """The backend for tensors on `device`: what `use` or NEVE_FSA_BACKEND says, else by the device.
 
     cpu for the CPU, cuda for a CUDA device. Raises NeveError for other devices and unknown names.
     """
