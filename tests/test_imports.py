@@ -92,7 +92,7 @@ def test_light_modules_import_no_room(path):
 
 
 def test_the_check_sees_imports_inside_functions_and_relative_ones(tmp_path, monkeypatch):
-    source = "def f():\n    from neve.lang import Lang\n\nfrom ..data import make_loader\n"
+    source = "def f():\n    from neve.lang import Lang\n\nfrom ..data import Loader\n"
     room = tmp_path / "neve" / "models"
     room.mkdir(parents=True)
     (room / "x.py").write_text(source)

@@ -33,7 +33,7 @@ def run(config, args) -> None:
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return
-        from neve.data import AugmentConfig, make_loader
+        from neve.data import AugmentConfig, Loader
         from neve.decoding import decode
         from neve.pipeline.lock import command_line
         from neve.scoring import log_decoding
@@ -42,7 +42,7 @@ def run(config, args) -> None:
 
         def batches(split):
             file = fbank / f"cuts_{split}.jsonl.gz"
-            return make_loader([file], data, AugmentConfig(), training=False)
+            return Loader([file], data, AugmentConfig(), training=False)
 
         done = decode(
             config,

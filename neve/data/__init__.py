@@ -2,7 +2,7 @@
 
 `prepare_manifests` reads any corpus (a recipe's own script, Lhotse's recipes, a Kaldi data
 directory, a table), checks every utterance and reports; `compute_features` stores features and
-augmented copies; `make_loader` gives the batches of an epoch. All three give the same result
+augmented copies; `Loader` gives the batches of an epoch. All three give the same result
 whatever the number of jobs. `script_main` and `write_source` are for the recipes' own scripts.
 """
 
@@ -14,7 +14,6 @@ _getattr, __dir__, _lazy = lazy_exports(
     {
         "prepare_manifests": ".prepare",
         "compute_features": ".features",
-        "make_loader": ".loader",
         "Loader": ".loader",
         "load_cuts": ".manifests",
         "SpecAugment": ".specaugment",

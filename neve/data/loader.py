@@ -24,38 +24,6 @@ from neve.errors import NeveError
 from neve.frontend import FeatureConfig, Frontend
 
 
-def make_loader(
-    cuts_files: Iterable[str | os.PathLike],
-    config: DataConfig,
-    augment: AugmentConfig,
-    *,
-    training: bool,
-    seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    num_workers: int | None = None,
-) -> Loader:
-    """A loader of the utterances in `cuts_files` (cuts_<split>.jsonl.gz of the features stage).
-
-    With `training`, an epoch is in random order, has one version (speed, copy) of each utterance or
-    all of them as `data.speed_per_epoch` says, leaves out what is shorter or longer than `data`
-    allows, and is changed by SpecAugment. Without, it has every utterance once, the longest first.
-
-    Each of `world_size` processes gets its own batches; in training all get equally many.
-    `num_workers` defaults to `data.num_workers`.
-    """
-    return Loader(
-        cuts_files,
-        config,
-        augment,
-        training=training,
-        seed=seed,
-        rank=rank,
-        world_size=world_size,
-        num_workers=num_workers,
-    )
-
-
 class Loader:
     """Iterating gives one epoch of batches, each a dictionary:
 
@@ -66,6 +34,14 @@ class Loader:
     cuts          list of Lhotse cuts
 
     `set_epoch(e)` chooses the epoch; `len()` is its number of batches for this process.
+
+    The utterances are those of `cuts_files` (cuts_<split>.jsonl.gz of the features stage). With
+    `training`, an epoch is in random order, has one version (speed, copy) of each utterance or all
+    of them as `data.speed_per_epoch` says, leaves out what is shorter or longer than `data` allows,
+    and is changed by SpecAugment. Without, it has every utterance once, the longest first.
+
+    Each of `world_size` processes gets its own batches; in training all get equally many.
+    `num_workers` defaults to `data.num_workers`.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from kaldialign import edit_distance
 from torch import Tensor
 from torch.nn import functional as F
 
-from neve.data import make_loader
+from neve.data import Loader
 from neve.errors import ConfigError, NeveError
 from neve.lang import Lang, UnknownWordError
 from neve.models import CtcModel
@@ -78,7 +78,7 @@ class CtcTask:
 
         def loader(splits: list[str], training: bool):
             files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
-            return make_loader(
+            return Loader(
                 files, config.data, config.augment, training=training, seed=config.training.seed
             )
 

@@ -244,10 +244,10 @@ def test_stats_of_silence_are_refused():
 
 
 def test_the_frontend_file_gives_what_the_loader_gives(prepared, corpus, tmp_path):
-    from neve.data import make_loader
+    from neve.data import Loader
 
     cuts = compute(prepared, tmp_path / "fbank", cmvn="global", storage="float32")
-    loader = make_loader(
+    loader = Loader(
         [tmp_path / "fbank/cuts_test.jsonl.gz"], prepared[0], AugmentConfig(), training=False
     )
     (batch,) = loader

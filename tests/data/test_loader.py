@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neve.data import AugmentConfig, DataConfig, compute_features, make_loader, prepare_manifests
+from neve.data import AugmentConfig, DataConfig, Loader, compute_features, prepare_manifests
 from neve.data.loader import one_of_each, pack
 from neve.errors import NeveError
 from neve.frontend import LOG_FLOOR, FeatureConfig
@@ -44,7 +44,7 @@ def loader_of(fbank, training=True, augment=PLAIN, **keys):
         name: keys.pop(name) for name in ("seed", "rank", "world_size", "num_workers") & keys.keys()
     }
     config = DataConfig(**{"max_duration": 12.0, **keys})
-    return make_loader(
+    return Loader(
         [fbank / "cuts_train.jsonl.gz"], config, augment, training=training, **others
     )
 
@@ -233,12 +233,12 @@ def test_little_is_padding(fbank):
 
 def test_several_files_and_missing_ones(fbank, tmp_path):
     path = fbank / "cuts_train.jsonl.gz"
-    loader = make_loader([path, path], DataConfig(), PLAIN, training=False)
+    loader = Loader([path, path], DataConfig(), PLAIN, training=False)
     assert loader.num_utterances == 180
     with pytest.raises(NeveError, match="gone.jsonl.gz: there is no such manifest"):
-        make_loader([tmp_path / "gone.jsonl.gz"], DataConfig(), PLAIN, training=True)
+        Loader([tmp_path / "gone.jsonl.gz"], DataConfig(), PLAIN, training=True)
     with pytest.raises(NeveError, match="no manifests"):
-        make_loader([], DataConfig(), PLAIN, training=True)
+        Loader([], DataConfig(), PLAIN, training=True)
 
 
 @pytest.mark.parametrize(
@@ -253,14 +253,14 @@ def test_several_files_and_missing_ones(fbank, tmp_path):
 def test_damaged_manifests_are_named(tmp_path, content, message):
     (tmp_path / "bad.jsonl").write_bytes(content)
     with pytest.raises(NeveError, match=message):
-        make_loader([tmp_path / "bad.jsonl"], DataConfig(), PLAIN, training=True)
+        Loader([tmp_path / "bad.jsonl"], DataConfig(), PLAIN, training=True)
 
 
 def test_a_manifest_cut_short_is_named(fbank, tmp_path):
     content = (fbank / "cuts_train.jsonl.gz").read_bytes()
     (tmp_path / "cuts.jsonl.gz").write_bytes(content[: len(content) // 2])
     with pytest.raises(NeveError, match="cuts.jsonl.gz: cannot be read"):
-        make_loader([tmp_path / "cuts.jsonl.gz"], DataConfig(), PLAIN, training=True)
+        Loader([tmp_path / "cuts.jsonl.gz"], DataConfig(), PLAIN, training=True)
 
 
 def test_features_that_are_gone_are_named(fbank, tmp_path):
@@ -284,7 +284,7 @@ def test_features_of_different_kinds_do_not_mix(fbank, tmp_path):
     path.write_text(path.read_text().replace('"low_freq": 20.0', '"low_freq": 50.0'))
     files = [fbank / "cuts_train.jsonl.gz", copy / "cuts_train.jsonl.gz"]
     with pytest.raises(NeveError, match="hold features of different kinds"):
-        make_loader(files, DataConfig(), PLAIN, training=True)
+        Loader(files, DataConfig(), PLAIN, training=True)
 
 
 def test_stopping_early_leaves_no_thread(fbank):

@@ -94,7 +94,7 @@ def make_task(tmp_path, monkeypatch):
         (tmp_path / "lexicon.txt").write_text(lexicon)
         settings = LangConfig(write_pt=False)
         build_lang(settings, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
-        monkeypatch.setattr(task_module, "make_loader", lambda *a, **k: FakeLoader(rows))
+        monkeypatch.setattr(task_module, "Loader", lambda *a, **k: FakeLoader(rows))
         config = types.SimpleNamespace(
             data=types.SimpleNamespace(train=["train"], dev=["dev"]),
             augment=None,
