@@ -28,6 +28,18 @@ class RaggedTensor:
             raise NeveError("row_splits must rise from 0 to the number of values")
 
     @classmethod
+    def from_splits(cls, row_splits: torch.Tensor, values: torch.Tensor) -> RaggedTensor:
+        """Values (V,) cut into rows by row_splits (R+1,)."""
+        return cls(row_splits, values)
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    def clone(self) -> RaggedTensor:
+        return RaggedTensor(self.row_splits.clone(), self.values.clone())
+
+    @classmethod
     def from_list(cls, rows: Sequence[Sequence[int]]) -> RaggedTensor:
         """A ragged tensor of a list of lists."""
         splits = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)

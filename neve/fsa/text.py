@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,76 +15,103 @@ from neve.errors import NeveError
 from neve.kernels import Graph
 
 
-def graph_from_k2_text(text: str, acceptor: bool = True, where: str = "text") -> Graph:
-    """A graph from lines "src dst label [aux] [score]", the last line being the final state.
+class TextArcs(NamedTuple):
+    """What a text says: the number of states (the last is final) and columns of arcs.
 
-    With acceptor=False each arc has an auxiliary label, a number or a list such as "[3 5]". Raises
+    `aux` holds a column of ints for each auxiliary label, `ragged` (splits, values) for each list.
+    """
+
+    num_states: int
+    src: np.ndarray
+    dst: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    aux: list[np.ndarray]
+    ragged: list[tuple[np.ndarray, np.ndarray]]
+
+
+def parse_k2_text(
+    text: str, num_aux: int = 0, num_ragged: int = 0, where: str | os.PathLike = "text"
+) -> TextArcs:
+    """Lines "src dst label aux... [list]... [score]", the last line being the final state.
+
+    Each arc has num_aux auxiliary labels and then num_ragged lists such as "[3 5]". Raises
     NeveError with `where` and the line that cannot be read.
     """
-    src, dst, labels, scores, aux = [], [], [], [], []
+    numbers, scores, lists = [], [], []
     final = None
     for number, line in enumerate(text.splitlines(), 1):
-        head, bracket, rest = line.partition("[")
-        emitted, _, tail = rest.partition("]")
-        fields = head.split()
+        fields = re.findall(r"\[[^\[\]]*\]|[^\s\[\]]+|[\[\]]", line)
         if not fields:
             continue
         try:
             if final is not None:
                 raise ValueError
-            if len(fields) == 1 and not bracket:
+            if len(fields) == 1:
                 final = int(fields[0])
                 continue
-            wanted = 3 if acceptor or bracket else 4
-            numbers = [int(field) for field in fields[:wanted]]
-            rest = fields[wanted:] + tail.split()
-            if len(numbers) < wanted or len(rest) > 1 or (bracket and acceptor):
+            lists_begin, lists_end = 3 + num_aux, 3 + num_aux + num_ragged
+            if not lists_end <= len(fields) <= lists_end + 1:
                 raise ValueError
-            score = float(rest[0]) if rest else 0.0
-            words = [int(word) for word in emitted.split()]
+            arc = [int(field) for field in fields[:lists_begin]]
+            words = [_list(field) for field in fields[lists_begin:lists_end]]
+            score = float(fields[-1]) if len(fields) > lists_end else 0.0
         except ValueError:
-            wanted = "src dst label [score]" if acceptor else "src dst label aux [score]"
+            wanted = " ".join(["src dst label", *["aux"] * num_aux, *["[list]"] * num_ragged])
             raise NeveError(
-                f"{where}, line {number}: {line!r} is not an arc ({wanted}), nor the final state "
-                "(one number, on the last line)"
+                f"{where}, line {number}: {line!r} is not an arc ({wanted} [score]), nor the final "
+                "state (one number, on the last line)"
             ) from None
-        src.append(numbers[0])
-        dst.append(numbers[1])
-        labels.append(numbers[2])
+        numbers.append(arc)
+        lists.append(words)
         scores.append(score)
-        aux.append(words if bracket else [n for n in numbers[3:] if n != 0])
-    if final is None:
-        if src:
-            raise NeveError(f"{where}: the last line must be the number of the final state")
-        return _graph(0, src, dst, labels, scores, aux)
-    if any(b < a for a, b in zip(src, src[1:])):
-        raise NeveError(f"{where}: arcs must be sorted by their first column")
+    if final is None and numbers:
+        raise NeveError(f"{where}: the last line must be the number of the final state")
     try:
-        return _graph(final + 1, src, dst, labels, scores, aux)
-    except NeveError as error:
-        raise NeveError(f"{where}: {error}") from None
+        table = np.array(numbers, np.int64).reshape(-1, 3 + num_aux).T
+    except OverflowError:
+        raise NeveError(f"{where}: a number does not fit in 32 bits") from None
+    if np.any(table[0, 1:] < table[0, :-1]):
+        raise NeveError(f"{where}: arcs must be sorted by their first column")
+    ragged = []
+    for k in range(num_ragged):
+        splits = np.cumsum([0, *(len(words[k]) for words in lists)])
+        ragged.append((splits, np.array([x for words in lists for x in words[k]], np.int64)))
+    columns = (table[0], table[1], table[2], np.array(scores, np.float32))
+    return TextArcs(0 if final is None else final + 1, *columns, list(table[3:]), ragged)
 
 
-def _graph(num_states, src, dst, labels, scores, aux) -> Graph:
-    splits = np.cumsum([0, *(len(words) for words in aux)])
-    values = np.array([word for words in aux for word in words], np.int64)
-    arcs = [np.array(column, np.int64) for column in (src, dst, labels)]
-    return Graph.from_arcs(num_states, *arcs, scores, values, splits)
+def _list(field: str) -> list[int]:
+    if len(field) < 2 or field[0] + field[-1] != "[]":
+        raise ValueError
+    return [int(number) for number in field[1:-1].split()]
 
 
-def graph_to_k2_text(graph: Graph, acceptor: bool = True) -> str:
-    """What `graph_from_k2_text` reads; lists of auxiliary labels where any has several."""
-    ragged = not acceptor and np.diff(graph.aux_splits).max(initial=0) > 1
+def format_k2_text(
+    arcs: np.ndarray,
+    scores: np.ndarray,
+    num_states: int,
+    aux: Sequence[np.ndarray] = (),
+    ragged: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    openfst: bool = False,
+) -> str:
+    """What `parse_k2_text` reads, of arcs (A, 3) int: src, dst, label.
+
+    With openfst=True scores are negated and arcs labelled -1 become final states.
+    """
     lines = []
-    splits = graph.aux_splits
-    for arc, src in enumerate(graph.src):
-        fields = [src, graph.dst[arc], graph.labels[arc]]
-        if not acceptor:
-            words = graph.aux_values[splits[arc] : splits[arc + 1]]
-            fields.append(f"[{' '.join(map(str, words))}]" if ragged else (*words, 0)[0])
-        lines.append(" ".join(map(str, [*fields, _shortest(graph.scores[arc])])))
-    if graph.num_states:
-        lines.append(str(graph.num_states - 1))
+    for e, (src, dst, label) in enumerate(arcs.tolist()):
+        score = _shortest(-scores[e] if openfst else scores[e])
+        if openfst and label == -1:
+            lines.append(f"{src} {score}")
+            continue
+        fields = [src, dst, label, *(int(column[e]) for column in aux)]
+        for splits, values in ragged:
+            words = values[splits[e] : splits[e + 1]].tolist()
+            fields.append(" ".join(map(str, ["[", *words, "]"])))
+        lines.append(" ".join(map(str, [*fields, score])))
+    if num_states and not openfst:
+        lines.append(str(num_states - 1))
     return "".join(line + "\n" for line in lines)
 
 
@@ -90,16 +120,15 @@ def _shortest(score: np.float32) -> str:
     return np.format_float_positional(score, trim="-") if np.isfinite(score) else str(score)
 
 
-def graph_from_openfst_text(
-    text: str, acceptor: bool = False, where: str | os.PathLike = "text"
-) -> Graph:
-    """A graph from OpenFst's lines "src dst ilabel olabel [cost]" and "state [cost]".
+def parse_openfst_text(text: str, num_aux: int = 1, where: str | os.PathLike = "text") -> TextArcs:
+    """OpenFst's lines "src dst ilabel [olabel...] [cost]" and "state [cost]".
 
-    An acceptor has no olabel column. The source of the first line is the start. Scores are negated
-    costs; one final state is added, entered by an arc labelled -1 from each state that was final.
-    Raises NeveError with `where` and the line that cannot be read.
+    Each arc has num_aux output labels, none in an acceptor. The source of the first line is the
+    start. Scores are negated costs; one final state is added, entered by an arc labelled -1 (also
+    its output labels) from each state that was final. Raises NeveError with `where` and the line
+    that cannot be read.
     """
-    width = 3 if acceptor else 4
+    width = 3 + num_aux
     lines = text.split("\n")
     counts = np.array([len(line.split()) for line in lines])
     try:
@@ -123,7 +152,7 @@ def graph_from_openfst_text(
         raise NeveError(_first_bad_line(lines, width, where))
     arcs, final = arcs.astype(np.int64), final.astype(np.int64)
     if len(numbers) == 0:
-        return Graph.from_arcs(0, final, final, final, costs)
+        return TextArcs(0, final, final, final, costs.astype(np.float32), [final] * num_aux, [])
     num_states = int(max(arcs[:, :2].max(initial=0), final.max(initial=0))) + 1
     start = int(numbers[0])
     number = np.arange(num_states + 1)
@@ -133,11 +162,24 @@ def graph_from_openfst_text(
     minus = np.full(len(final), -1)
     src = number[np.concatenate((arcs[:, 0], final))]
     dst = number[np.concatenate((arcs[:, 1], np.full(len(final), num_states)))]
-    labels = np.concatenate((arcs[:, 2], minus))
-    aux = np.concatenate((arcs[:, -1] if not acceptor else np.zeros(len(arcs), int), minus))
-    scores = -np.concatenate((costs, final_costs))
+    labels, *aux = (np.concatenate((column, minus)) for column in arcs.T[2:])
+    scores = -np.concatenate((costs, final_costs)).astype(np.float32)
+    order = np.argsort(src, kind="stable")
+    return TextArcs(
+        num_states + 1,
+        *(column[order] for column in (src, dst, labels, scores)),
+        [column[order] for column in aux],
+        [],
+    )
+
+
+def graph_from_openfst_text(
+    text: str, acceptor: bool = False, where: str | os.PathLike = "text"
+) -> Graph:
+    """The graph in OpenFst's text, see `parse_openfst_text`; an acceptor has no olabel column."""
+    read = parse_openfst_text(text, 0 if acceptor else 1, where)
     try:
-        return Graph.from_arcs(num_states + 1, src, dst, labels, scores, aux)
+        return Graph.from_arcs(*read[:5], read.aux[0] if read.aux else None)
     except NeveError as error:
         raise NeveError(f"{where}: {error}") from None
 
@@ -162,7 +204,9 @@ def _first_bad_line(lines: list[str], width: int, where) -> str:
         except ValueError:
             good = False
         if not good:
-            arc = "src dst label [cost]" if width == 3 else "src dst ilabel olabel [cost]"
+            arc = "src dst label [cost]"
+            if width > 3:
+                arc = " ".join(["src dst ilabel", *["olabel"] * (width - 3), "[cost]"])
             return (
                 f"{where}, line {number}: {line!r} is neither an arc ({arc}) nor a final state "
                 "(state [cost])"

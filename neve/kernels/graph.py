@@ -124,9 +124,10 @@ class Graph:
             )
         if rows[-1] != rows[-2]:
             raise NeveError("the last state is the final one and must have no arcs")
-        if np.isnan(self.scores).any():
-            arc = int(np.nonzero(np.isnan(self.scores))[0][0])
-            raise NeveError(f"scores: arc {arc} is NaN")
+        bad = ~(self.scores < np.inf)
+        if bad.any():
+            arc = int(np.nonzero(bad)[0][0])
+            raise NeveError(f"scores: arc {arc} is {bad_score(self.scores[arc])}")
 
     def words(self, arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the arcs of a path emit: (words, the position in `arcs` that emits each)."""
@@ -197,6 +198,11 @@ class Graph:
         except NeveError as error:
             raise NeveError(f"{directory}: {error}; {remedy}") from None
         return graph
+
+
+def bad_score(score: float) -> str:
+    """What to call a score that is none, in an error."""
+    return "NaN" if score != score else "+inf"
 
 
 def as_int32(values, name: str) -> np.ndarray:

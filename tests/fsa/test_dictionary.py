@@ -10,7 +10,7 @@ import torch
 from neve.errors import NeveError
 from neve.fsa import Fsa, RaggedTensor, load_fsa, load_graph_dict, save_graph_dict
 
-FSA = "0 1 5 [2 3] -0.5\n1 2 -1 [] 0\n2\n"
+FSA = "0 1 5 [ 2 3 ] -0.5\n1 2 -1 [ ] 0\n2\n"
 
 
 def test_ragged_attributes_go_around(tmp_path):
@@ -46,7 +46,7 @@ def test_the_file_names_the_class_of_k2_and_nothing_of_ours(tmp_path):
 
 def test_plain_tensors_are_read_as_torch_saved_them(tmp_path):
     fsa = Fsa.from_str("0 1 5 2 -0.5\n1 2 -1 -1 0\n2\n", acceptor=False)
-    torch.save({"arcs": fsa.arcs, "aux_labels": fsa.aux_labels}, tmp_path / "L.pt")
+    torch.save({"arcs": fsa.arcs_as_tensor(), "aux_labels": fsa.aux_labels}, tmp_path / "L.pt")
     assert load_fsa(tmp_path / "L.pt").to_str() == fsa.to_str()
 
 

@@ -100,9 +100,18 @@ def test_attributes_must_fit_the_arcs():
     with pytest.raises(NeveError, match="weight: 2 rows, but there are 3 arcs"):
         fsa.weight = torch.zeros(2)
     with pytest.raises(NeveError, match="scores: float32"):
-        fsa.scores = torch.zeros(3, dtype=torch.float64)
-    with pytest.raises(NeveError, match="labels cannot be replaced"):
+        fsa.scores = torch.zeros(3, dtype=torch.int32)
+    for bad, name in ((torch.nan, "NaN"), (torch.inf, "\\+inf")):
+        with pytest.raises(NeveError, match=f"scores: arc 1 is {name}"):
+            fsa.scores = torch.tensor([0.0, bad, -torch.inf])
+    with pytest.raises(NeveError, match="src cannot be replaced"):
+        fsa.src = torch.zeros(3, dtype=torch.int32)
+    with pytest.raises(NeveError, match="labels: arc 2 would be 0; -1 belongs"):
         fsa.labels = torch.zeros(3, dtype=torch.int32)
+    with pytest.raises(NeveError, match="labels: a tensor of 3 int32"):
+        fsa.labels = torch.zeros(3)
+    fsa.labels = torch.tensor([7, 0, -1], dtype=torch.int32)
+    assert fsa.to_graph().labels.tolist() == [7, 0, -1]
     del fsa.weight
     with pytest.raises(AttributeError, match="weight"):
         _ = fsa.weight
@@ -134,7 +143,7 @@ def test_graph_arrays_go_around():
     fsa = Fsa.from_str("0 1 5 [2 3] 0.5\n1 2 -1 []\n2", acceptor=False)
     again = Fsa.from_graph(fsa.to_graph())
     assert again.to_str() == fsa.to_str()
-    np.testing.assert_array_equal(again.arcs, fsa.arcs)
+    np.testing.assert_array_equal(again.arcs.values(), fsa.arcs.values())
     assert "aux_labels" not in linear_fsa([1, 2]).attributes
 
 
@@ -145,6 +154,97 @@ def test_scores_can_need_a_gradient():
     assert fsa.scores.grad.tolist() == [2, 2, 2]
 
 
+def test_text_with_several_labels_and_lists():
+    text = "0 1 1 6 5 [ 1 2 ] 0.5\n0 1 2 8 7 [ ] 0.25\n1 2 -1 -1 0 [ 3 ] 1\n2\n"
+    fsa = Fsa.from_str(text, aux_label_names=["aux_labels", "more"], ragged_label_names=["pieces"])
+    assert fsa.more.tolist() == [5, 7, 0]
+    assert fsa.pieces.tolist() == [[1, 2], [], [3]]
+    assert fsa.to_str() == text
+    assert fsa.to_str(openfst=True) == "0 1 1 6 5 [ 1 2 ] -0.5\n0 1 2 8 7 [ ] -0.25\n1 -1\n"
+    two = Fsa.from_str("0 1 1 4 9\n1 2 -1 -1 -1\n2", num_aux_labels=2)
+    assert two.aux_labels2.tolist() == [9, -1]
+    openfst = Fsa.from_str("0 1 1 4 9 0.5\n1 2", num_aux_labels=2, openfst=True)
+    assert openfst.aux_labels2.tolist() == [9, -1] and openfst.scores.tolist() == [-0.5, -2]
+    with pytest.raises(NeveError, match="line 1"):
+        Fsa.from_str("0 1 1 [2\n1", acceptor=False)
+    with pytest.raises(NeveError, match="32 bits"):
+        Fsa.from_str(f"0 1 {2**31}\n1 2 -1\n2")
+    with pytest.raises(NeveError, match="32 bits"):
+        Fsa.from_str(f"0 1 {2**80}\n1 2 -1\n2")
+
+
+def test_several_automata_go_around_in_k2s_packed_form():
+    # the numbers that k2 1.23.4 has for two copies of one automaton
+    arcs = [0, 1, 1, 1056964608, 1, 2, -1, 1065353216]
+    wanted = [2, 0, 0, 3, 6, 0, 2, 4, *arcs, *arcs]
+    fsa = Fsa.from_str("0 1 1 5 0.5\n1 2 -1 0 1\n2", num_aux_labels=1)
+    vec = Fsa.from_fsas([fsa, fsa])
+    content = vec.as_dict()
+    assert content["arcs"].tolist() == wanted
+    again = Fsa.from_dict(content)
+    assert again.shape == (2, None, None) and again.aux_labels.tolist() == [5, 0, 5, 0]
+    assert again[1].to_str() == fsa.to_str()
+    joined = FsaVec([vec, fsa])
+    assert joined.state_splits.tolist() == [0, 3, 6, 9] and joined[2].to_str() == fsa.to_str()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, 3), (0, -1), (0, 2**31 - 1), (3, 5), (4, 2), (6, 3), (7, 5), (9, 9)]
+)
+def test_a_damaged_packed_form_is_an_error(place, value):
+    arcs = [0, 1, 1, 0, 1, 2, -1, 0]
+    packed = torch.tensor([2, 0, 0, 3, 6, 0, 2, 4, *arcs, *arcs], dtype=torch.int32)
+    packed[place] = value
+    with pytest.raises(NeveError, match="arcs|dst|labels|src"):
+        Fsa.from_dict({"arcs": packed})
+
+
+def test_arcs_have_a_shape():
+    fsa = Fsa.from_str(TEXT, acceptor=False)
+    assert fsa.arcs.shape().row_splits(1).tolist() == [0, 2, 3, 3]
+    assert fsa.arcs.num_elements() == 3 and fsa.arcs.dim0() == 3
+    vec = FsaVec([fsa, fsa])
+    assert vec.arcs.shape().row_splits(1).tolist() == [0, 3, 6]
+    assert vec.arcs.row_splits(2).tolist() == [0, 2, 3, 3, 5, 6, 6]
+    assert vec.arcs.row_ids(2).tolist() == [0, 0, 1, 3, 3, 4]
+
+
+def test_an_arc_that_comes_from_none_gets_the_filler():
+    fsa = Fsa.from_str(TEXT, acceptor=False)
+    fsa.weight = torch.tensor([1.0, 2, 3])
+    fsa.weight_filler = -7.0
+    fsa.pieces = RaggedTensor.from_list([[1], [2, 3], []])
+    found = fsa.attributes_at(torch.tensor([2, -1, 0]))
+    assert found["aux_labels"].tolist() == [-1, 0, 2]
+    assert found["weight"].tolist() == [3, -7, 1]
+    assert found["pieces"].tolist() == [[], [], [1]]
+    fsa.rename_tensor_attribute_("weight", "cost")
+    assert fsa.get_filler("cost") == -7 and "weight" not in fsa.attributes
+    assert dict(fsa.named_tensor_attr()).keys() == {"scores", "aux_labels", "pieces", "cost"}
+    assert fsa.convert_attr_to_ragged_("aux_labels").aux_labels.tolist() == [[2], [], [-1]]
+
+
+def test_copies_and_gradients():
+    fsa = Fsa.from_str(TEXT, acceptor=False).requires_grad_(True)
+    other = fsa.clone()
+    other.aux_labels[0] = 99
+    assert fsa.aux_labels[0] == 2 and other.requires_grad and not fsa.detach().requires_grad
+    other.to("cpu").scores.sum().backward()
+    assert fsa.grad.tolist() == [1, 1, 1]
+    assert fsa.is_cpu() and not fsa.is_cuda()
+
+
+def test_stochastic_scores_sum_to_one_at_each_state():
+    fsa = FsaVec([Fsa.from_str(TEXT, acceptor=False)] * 2)
+    scores = torch.tensor([1.0, 2, 3, -100, -101, 80], requires_grad=True)
+    fsa.set_scores_stochastic_(scores)
+    log_softmax = torch.log_softmax(torch.tensor([1.0, 2]), 0).tolist()
+    wanted = [*log_softmax, 0, *log_softmax[::-1], 0]
+    np.testing.assert_allclose(fsa.scores.tolist(), wanted, atol=1e-5)
+    fsa.scores[0].backward()
+    np.testing.assert_allclose(scores.grad[:3], [0.731059, -0.731059, 0], atol=1e-5)
+
+
 def test_ragged_tensors_check_their_splits():
     assert RaggedTensor.from_list([[1], [], [2, 3]])[2].tolist() == [2, 3]
     assert RaggedTensor.from_list([[1], [], [2, 3]])[1:].tolist() == [[], [2, 3]]
@@ -152,4 +252,4 @@ def test_ragged_tensors_check_their_splits():
     assert picked.tolist() == [[2, 3], [], [1]]
     for splits in ([0, 2, 1, 3], [0, 2], [1, 3], []):
         with pytest.raises(NeveError, match="row_splits"):
-            RaggedTensor(torch.tensor(splits), torch.tensor([1, 2, 3]))
+            RaggedTensor.from_splits(torch.tensor(splits), torch.tensor([1, 2, 3]))
