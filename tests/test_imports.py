@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "lang": {"text"},
     "lm": {"lang", "text"},
     "kernels": set(),
-    "fsa": {"kernels"},
+    "fsa": {"kernels", "lang"},
     "graphs": {"fsa", "lang", "lm", "kernels"},
     "models": set(),
     "training": set(),

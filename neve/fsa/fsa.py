@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from neve.fsa.ragged_arc import RaggedArc
 from neve.fsa.text import format_k2_text, parse_k2_text, parse_openfst_text
 from neve.kernels import Graph
 from neve.kernels.graph import as_int32, bad_score
+
+if TYPE_CHECKING:
+    from neve.fsa.draw import Dot
 
 _OWN = ("src", "dst", "labels", "scores", "state_splits", "arc_splits", "attributes")
 
@@ -419,6 +422,15 @@ class Fsa:
         from neve.fsa.operations import invert
 
         return invert(self)
+
+    def draw(self, filename: str | os.PathLike | None, title: str | None = None) -> Dot:
+        """The automaton as a picture, also in a .dot, .pdf, .png or .svg file if one is given."""
+        from neve.fsa.draw import to_dot
+
+        dot = to_dot(self, title)
+        if filename is not None:
+            dot.render(filename)
+        return dot
 
     @property
     def properties(self) -> int:

@@ -47,10 +47,15 @@ class SymbolTable:
         Raises NeveError with file and line for a line of another form and for a symbol or an id
         that stands twice.
         """
+        return cls._parse(read_lines(path, "symbol table"), path)
+
+    @classmethod
+    def _parse(cls, text: Iterable[tuple[int, str]], source: str | os.PathLike) -> SymbolTable:
+        """The table in numbered lines; `source` is what errors call the text."""
         table = cls()
         lines: dict[int, int] = {}
-        for number, line in read_lines(path, "symbol table"):
-            where = f"{path}:{number}"
+        for number, line in text:
+            where = f"{source}:{number}"
             fields = line.split()
             if len(fields) != 2 or not re.fullmatch(r"[0-9]+", fields[1]):
                 raise NeveError(f"{where}: {line!r} is not `symbol id` with an id of 0 or more")
@@ -65,7 +70,7 @@ class SymbolTable:
             table.add(symbol, index)
             lines[index] = number
         if not lines:
-            raise NeveError(f"{path}: is empty; a symbol table has `symbol id` on each line")
+            raise NeveError(f"{source}: is empty; a symbol table has `symbol id` on each line")
         return table
 
     def write(self, path: str | os.PathLike) -> None:
