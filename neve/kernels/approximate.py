@@ -1,0 +1,72 @@
+"""exp and log for float32 that the compiler can vectorise; float64 gets the exact ones.
+
+The polynomials are Cephes's expf and an artanh series; relative errors are below 3e-7.
+"""
+
+import math
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+# What may be assumed of sums over finite numbers: their order does not matter. Nothing is assumed
+# of infinities and NaN, which stay what they are.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+# The same, and that there is no NaN: maxima need it to be found several at a time.
+NO_NAN = FAST | {"nnan"}
+
+_LOG2E = np.float32(1.4426950408889634)
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+
+
+def exp(x):
+    """The exponential of a number that is not positive (0 below -87 in float32, which is 1e-38)."""
+    return math.exp(x)
+
+
+@overload(exp, inline="always")
+def _exp(x):
+    if x is not types.float32:
+        return lambda x: math.exp(x)
+
+    def exp32(x):
+        x = max(x, np.float32(-87.0))
+        n = np.floor(x * _LOG2E + np.float32(0.5))
+        f = x - n * _LN2_HIGH
+        f = f - n * _LN2_LOW
+        y = np.float32(1.9875691500e-4)
+        y = y * f + np.float32(1.3981999507e-3)
+        y = y * f + np.float32(8.3334519073e-3)
+        y = y * f + np.float32(4.1665795894e-2)
+        y = y * f + np.float32(1.6666665459e-1)
+        y = y * f + np.float32(5.0000001201e-1)
+        y = y * f * f + f + np.float32(1.0)
+        power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+        return y * power
+
+    return exp32
+
+
+def log_1_to_3(x):
+    """The logarithm of a number between 1 and 3."""
+    return math.log(x)
+
+
+@overload(log_1_to_3, inline="always")
+def _log_1_to_3(x):
+    if x is not types.float32:
+        return lambda x: math.log(x)
+
+    def log32(x):
+        third = x > np.float32(1.7320508)
+        base = np.float32(1.0986123) if third else np.float32(0.0)
+        x = x * np.float32(1 / 3) if third else x
+        z = (x - np.float32(1.0)) / (x + np.float32(1.0))
+        w = z * z
+        series = np.float32(1 / 9) + w * np.float32(1 / 11)
+        series = np.float32(1 / 7) + w * series
+        series = np.float32(1 / 5) + w * series
+        series = np.float32(1 / 3) + w * series
+        return base + np.float32(2.0) * z * (np.float32(1.0) + w * series)
+
+    return log32
