@@ -1,0 +1,99 @@
+"""Compiles every kernel that a call of each function starts, for GPUs that need not be there.
+
+Prints a line a kernel: architecture, registers, shared memory, spilled bytes. `test_cuda.py` and
+`benchmarks/gpu.py` run it, in a Python without TRITON_INTERPRET.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import nullcontext
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+from neve.fsa.backends.cuda import launch, rnnt
+
+TYPES = {
+    torch.float32: "fp32",
+    torch.float64: "fp64",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.bool: "i1",
+}
+seen = set()
+
+
+def type_of(value):
+    if isinstance(value, torch.Tensor):
+        return "*" + TYPES[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32"
+
+
+def resources(kernel, arch):
+    """(registers, spilled bytes) as ptxas says."""
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(kernel.asm["ptx"])
+        file.flush()
+        suffix = "a" if arch >= 90 else ""
+        command = [get_ptxas(arch).path, "-v", f"--gpu-name=sm_{arch}{suffix}", file.name]
+        said = subprocess.run([*command, "-o", "/dev/null"], capture_output=True, text=True).stderr
+    spilled = sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", said)))
+    return int(re.search(r"Used (\d+) registers", said)[1]), spilled
+
+
+def compile_only(self, *args, grid, warmup, num_warps=4, **meta):
+    values = dict(zip(self.arg_names, args)) | meta
+    constants = {self.arg_names[i]: values[self.arg_names[i]] for i in self.constexprs}
+    signature = {
+        name: "constexpr" if name in constants else type_of(values[name]) for name in self.arg_names
+    }
+    key = (self.__name__, *signature.values(), *constants.values())
+    if key in seen:
+        return
+    seen.add(key)
+    for arch in (80, 90):
+        source = ASTSource(fn=self, signature=signature, constexprs=constants)
+        compiled = triton.compile(
+            source, target=GPUTarget("cuda", arch, 32), options={"num_warps": num_warps}
+        )
+        registers, spilled = resources(compiled, arch)
+        print(
+            f"sm_{arch} {self.__name__.lstrip('_'):16} {compiled.metadata.num_warps:2} warps "
+            f"{registers:3} registers {compiled.metadata.shared:6} bytes shared "
+            f"{spilled} bytes spilled  {' '.join(map(str, constants.values()))}",
+            flush=True,
+        )
+
+
+def call_rnnt():
+    for dtype in (torch.float32, torch.float64):
+        for late in (0, 1):
+            px, py = (
+                torch.zeros(2, 60, 251 - late, dtype=dtype),
+                torch.zeros(2, 61, 250, dtype=dtype),
+            )
+            boundary = torch.tensor([[0, 0, 60, 250]] * 2)
+            rnnt.mutual_information(px, py, boundary, True)
+        rnnt.exp_rows(torch.zeros(3, 500, dtype=dtype))
+        logits = torch.zeros(2, 250, 5, 500, dtype=dtype)
+        symbols, begins = torch.zeros(2, 60).long(), torch.zeros(2, 250).long()
+        for kind in ("regular", "constrained") if dtype == torch.float32 else ("modified",):
+            hat = kind == "modified"
+            arguments = (logits, symbols, begins, 0, kind, boundary, 0.0, hat)
+            rnnt.pruned_gradient(rnnt.pruned(*arguments)[1], torch.ones(2, dtype=dtype))
+
+
+CALLS = (call_rnnt,)
+
+if __name__ == "__main__":
+    JITFunction.run = compile_only
+    launch._on_device = lambda device: nullcontext()
+    for call in CALLS:
+        call()
+    sys.exit(not seen)
