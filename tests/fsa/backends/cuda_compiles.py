@@ -17,7 +17,7 @@ from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from neve.fsa.backends.cuda import launch, rnnt
+from neve.fsa.backends.cuda import ctc, launch, rnnt
 
 TYPES = {
     torch.float32: "fp32",
@@ -89,7 +89,15 @@ def call_rnnt():
             rnnt.pruned_gradient(rnnt.pruned(*arguments)[1], torch.ones(2, dtype=dtype))
 
 
-CALLS = (call_rnnt,)
+def call_ctc():
+    for dtype in (torch.float32, torch.float64):
+        log_probs, targets = torch.zeros(2, 500, 500, dtype=dtype), torch.zeros(2, 60).long()
+        lengths = torch.tensor([500, 400])
+        for modified in (False, True):
+            ctc.ctc(log_probs, lengths, targets, lengths // 10, 0, modified, True)
+
+
+CALLS = (call_rnnt, call_ctc)
 
 if __name__ == "__main__":
     JITFunction.run = compile_only

@@ -29,7 +29,7 @@ def on_device(*values):
 
 def close(found, wanted, dtype, where):
     torch.testing.assert_close(
-        found.cpu(), wanted, **TOLERANCE[dtype], equal_nan=True, msg=lambda m: f"{where}: {m}"
+        found.cpu(), wanted, **TOLERANCE[dtype], equal_nan=True, msg=lambda said: f"{where}: {said}"
     )
 
 
@@ -47,8 +47,8 @@ def random_boundary(batch, num_symbols, frames, kind):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", ["regular", "modified"])
 def test_mutual_information(kind, dtype, seed):
-    for case in range(5):
-        batch, num_symbols, frames = 10, int(torch.randint(0, 6, ())), int(torch.randint(1, 6, ()))
+    for case in range(4):
+        batch, num_symbols, frames = 13, int(torch.randint(0, 5, ())), int(torch.randint(1, 5, ()))
         px = torch.randn(batch, num_symbols, frames + (kind == "regular"), dtype=dtype)
         py = torch.randn(batch, num_symbols + 1, frames, dtype=dtype)
         px[torch.rand(px.shape) < 0.05] = -torch.inf
