@@ -17,7 +17,7 @@ from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from neve.fsa.backends.cuda import ctc, launch, rnnt
+from neve.fsa.backends.cuda import ctc, launch, rnnt, scores
 
 TYPES = {
     torch.float32: "fp32",
@@ -97,7 +97,19 @@ def call_ctc():
             ctc.ctc(log_probs, lengths, targets, lengths // 10, 0, modified, True)
 
 
-CALLS = (call_rnnt, call_ctc)
+def call_scores():
+    src, dst = torch.tensor([0, 0, 1], dtype=torch.int32), torch.tensor([1, 2, 2]).int()
+    splits = torch.tensor([0, 3])
+    for dtype in (torch.float32, torch.float64):
+        arcs = (src, dst, torch.zeros(3, dtype=dtype), splits, splits)
+        for log_semiring in (True, False):
+            for name in ("forward", "backward"):
+                found = getattr(scores, name)(*arcs, log_semiring)
+                getattr(scores, f"{name}_gradient")(*arcs, *found, torch.ones(3, dtype=dtype))
+        scores.best_paths(*arcs)
+
+
+CALLS = (call_rnnt, call_ctc, call_scores)
 
 if __name__ == "__main__":
     JITFunction.run = compile_only
