@@ -17,7 +17,7 @@ from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from neve.fsa.backends.cuda import ctc, launch, rnnt, scores
+from neve.fsa.backends.cuda import ctc, dense, launch, rnnt, scores
 
 TYPES = {
     torch.float32: "fp32",
@@ -109,7 +109,19 @@ def call_scores():
         scores.best_paths(*arcs)
 
 
-CALLS = (call_rnnt, call_ctc, call_scores)
+def call_dense():
+    int32 = {"dtype": torch.int32}
+    graphs = dense.Graphs(
+        torch.tensor([0, 1, 1]), torch.ones(1, **int32), torch.full((1,), -1, **int32),
+        torch.zeros(1), torch.zeros(1).long(), torch.tensor([2]),
+    )  # fmt: skip
+    log_probs, lengths = torch.zeros(1, 3, 2), torch.tensor([3])
+    for yes in (False, True):
+        dense.one_best(graphs, log_probs, lengths, 20.0, 30, 10000, yes)
+        dense.lattice(graphs, log_probs, lengths, 20.0, 8.0, 30, 10000, yes, yes)
+
+
+CALLS = (call_rnnt, call_ctc, call_scores, call_dense)
 
 if __name__ == "__main__":
     JITFunction.run = compile_only
