@@ -36,7 +36,7 @@ class _K2Ragged:
     def __setstate__(self, state):
         if len(state) != 3:
             raise ValueError("only ragged tensors of two axes are supported")
-        self.ragged = RaggedTensor(state[0], state[2])
+        self.ragged = RaggedTensor.from_splits(state[0], state[2])
 
 
 def _new(cls):

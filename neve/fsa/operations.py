@@ -70,9 +70,9 @@ def remove_epsilon(fsas: Fsa) -> Fsa:
                 emits = (value != 0).to(torch.int32)
                 ends = emits.cumsum(0)
                 begins = torch.zeros(1, dtype=torch.int32)
-                value = RaggedTensor(torch.cat((begins, ends)), value[value != 0])
+                value = RaggedTensor.from_splits(torch.cat((begins, ends)), value[value != 0])
             gathered = value[torch.from_numpy(arcs)]
-            attributes[name] = RaggedTensor(
+            attributes[name] = RaggedTensor.from_splits(
                 gathered.row_splits[torch.from_numpy(splits.astype(np.int64))], gathered.values
             )
         return Fsa._make(

@@ -1,81 +1,538 @@
-"""Lists of numbers of different lengths: the attribute of an arc that emits several words."""
+"""Nested lists of numbers as tensors: k2's RaggedTensor, and the functions of its module `ragged`.
+
+The attribute of an arc that emits several words is one, as are the paths of a lattice. Operations
+work on the last axis and are differentiable where numbers are floats.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from neve.errors import NeveError
-from neve.kernels import gather_ragged
+from neve.fsa.ragged_shape import RaggedShape
+
+_DTYPES = (torch.int32, torch.float32, torch.float64)
 
 
 class RaggedTensor:
-    """`values` (V,) int32 cut into rows by `row_splits` (R+1,) int32, both on the CPU."""
+    """`values` (V,) int32, float32 or float64 in lists of lists, of which `shape` says how deep."""
 
-    def __init__(self, row_splits: torch.Tensor, values: torch.Tensor):
-        self.row_splits = torch.as_tensor(row_splits, dtype=torch.int32)
-        self.values = torch.as_tensor(values, dtype=torch.int32)
-        splits = self.row_splits
-        if (
-            splits.ndim != 1
-            or self.values.ndim != 1
-            or len(splits) == 0
-            or splits[0] != 0
-            or splits[-1] != len(self.values)
-            or bool((splits[1:] < splits[:-1]).any())
-        ):
-            raise NeveError("row_splits must rise from 0 to the number of values")
+    def __init__(
+        self,
+        data: list | str | Tensor | RaggedShape,
+        value: Tensor | torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        """From nested lists, text such as "[[1 2] [3]]", a 2-D tensor, or a shape and its values.
+
+        Without a dtype, whole numbers become int32 and others float32. Raises NeveError for lists
+        of uneven depth and for text that is none.
+        """
+        if isinstance(value, torch.dtype):
+            dtype, value = value, None
+        if isinstance(data, RaggedShape):
+            if not isinstance(value, Tensor):
+                raise NeveError("value: the values of the shape are needed, as a tensor")
+            self._set(data, value.to(dtype) if dtype else value)
+            return
+        if isinstance(data, Tensor):
+            if data.ndim != 2:
+                raise NeveError(f"data: a tensor of two axes is needed, not {tuple(data.shape)}")
+            shape = RaggedShape.regular_ragged_shape(*data.shape).to(data.device)
+            flat = data.reshape(-1)
+            self._set(shape, flat.to(dtype or (flat.dtype if flat.dtype in _DTYPES else None)))
+            return
+        lists = _parsed(data) if isinstance(data, str) else data
+        splits, flat = _flattened(lists)
+        if dtype is None:
+            whole = all(isinstance(number, int) for number in flat)
+            dtype = torch.int32 if whole else torch.float32
+        try:
+            values = torch.tensor(flat, dtype=dtype, device=device)
+        except (RuntimeError, OverflowError, TypeError, ValueError) as error:
+            raise NeveError(f"data: {error}") from None
+        splits = [torch.tensor(rows, dtype=torch.int32, device=device) for rows in splits]
+        self._set(RaggedShape.from_row_splits(splits), values)
+
+    def _set(self, shape: RaggedShape, values: Tensor) -> None:
+        if values.dtype == torch.int64:
+            values = values.to(torch.int32)
+        if values.ndim != 1 or values.dtype not in _DTYPES:
+            raise NeveError(
+                f"values: one row of int32, float32 or float64 is needed, not "
+                f"{tuple(values.shape)} {values.dtype}"
+            )
+        if len(values) != shape.numel():
+            raise NeveError(
+                f"row_splits end at {shape.numel()}, but there are {len(values)} values"
+            )
+        if values.device != shape.device:
+            raise NeveError(f"values: on {values.device}, but the shape is on {shape.device}")
+        self.shape, self.values = shape, values
 
     @classmethod
-    def from_splits(cls, row_splits: torch.Tensor, values: torch.Tensor) -> RaggedTensor:
-        """Values (V,) cut into rows by row_splits (R+1,)."""
-        return cls(row_splits, values)
+    def from_row_splits(cls, row_splits: Sequence[Tensor], values: Tensor) -> RaggedTensor:
+        """Values (V,) in lists that the row splits of axes 1, 2, ... tell."""
+        return cls(RaggedShape.from_row_splits(row_splits), values)
+
+    @classmethod
+    def from_splits(cls, row_splits: Tensor, values: Tensor) -> RaggedTensor:
+        """Values (V,) cut into rows by row_splits (R+1,): two axes."""
+        return cls.from_row_splits([row_splits], torch.as_tensor(values))
+
+    @classmethod
+    def from_list(cls, rows: Sequence[Sequence[int]]) -> RaggedTensor:
+        """A list of lists of whole numbers."""
+        return cls([list(row) for row in rows], dtype=torch.int32)
+
+    # What it is
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
 
     @property
     def device(self) -> torch.device:
         return self.values.device
 
-    def clone(self) -> RaggedTensor:
-        return RaggedTensor(self.row_splits.clone(), self.values.clone())
+    @property
+    def num_axes(self) -> int:
+        return self.shape.num_axes
 
-    @classmethod
-    def from_list(cls, rows: Sequence[Sequence[int]]) -> RaggedTensor:
-        """A ragged tensor of a list of lists."""
-        splits = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-        return cls(splits, torch.tensor([x for row in rows for x in row], dtype=torch.int32))
+    @property
+    def dim0(self) -> int:
+        return self.shape.dim0
 
-    def tolist(self) -> list[list[int]]:
-        values, splits = self.values.tolist(), self.row_splits.tolist()
-        return [values[a:b] for a, b in zip(splits, splits[1:])]
+    @property
+    def row_splits(self) -> Tensor:
+        """(rows + 1,) int32 of the last axis."""
+        return self.shape.row_splits(self.num_axes - 1)
 
     def __len__(self) -> int:
-        return len(self.row_splits) - 1
+        return self.dim0
 
-    def __getitem__(self, index) -> torch.Tensor | RaggedTensor:
-        """Row `index` as a tensor; or the rows of a slice or an int tensor (-1: an empty row)."""
-        if isinstance(index, int):
-            index = range(len(self))[index]
-            return self.values[int(self.row_splits[index]) : int(self.row_splits[index + 1])]
-        if isinstance(index, slice):
-            index = torch.arange(len(self), dtype=torch.int32)[index]
-        splits, values = gather_ragged(
-            self.row_splits.numpy(), self.values.numpy(), index.to(torch.int32).numpy()
-        )
-        return RaggedTensor(torch.from_numpy(splits), torch.from_numpy(values))
+    def numel(self) -> int:
+        return len(self.values)
+
+    def tot_size(self, axis: int) -> int:
+        return self.shape.tot_size(axis)
+
+    def is_cuda(self) -> bool:
+        return self.values.is_cuda
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.values.requires_grad
+
+    def requires_grad_(self, requires_grad: bool = True) -> RaggedTensor:
+        self.values.requires_grad_(requires_grad)
+        return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        return self.values.grad
+
+    def to(self, target: str | torch.device | torch.dtype) -> RaggedTensor:
+        """On another device, or of another dtype."""
+        if isinstance(target, torch.dtype):
+            return RaggedTensor(self.shape, self.values.to(target))
+        return RaggedTensor(self.shape.to(target), self.values.to(target))
+
+    def clone(self) -> RaggedTensor:
+        return RaggedTensor(self.shape, self.values.clone())
+
+    def tolist(self) -> list:
+        return _nested_list(self.shape, self.values.tolist())
 
     def __eq__(self, other) -> bool:
         return (
             isinstance(other, RaggedTensor)
-            and torch.equal(self.row_splits, other.row_splits)
+            and self.shape == other.shape
+            and self.dtype == other.dtype
             and torch.equal(self.values, other.values)
         )
 
     __hash__ = None
 
+    def __str__(self) -> str:
+        return f"RaggedTensor({self.tolist()}, dtype={self.dtype})"
+
     def __repr__(self) -> str:
+        if self.numel() <= 100 and len(self) <= 100:
+            return str(self)
+        return f"RaggedTensor({len(self)} rows, {self.numel()} values, dtype={self.dtype})"
+
+    def to_str_simple(self) -> str:
+        """The numbers in brackets, without dtype."""
+        return f"RaggedTensor({self.tolist()})"
+
+    # Parts
+
+    def __getitem__(self, index: int | slice | Tensor) -> Tensor | RaggedTensor:
+        """List `index` (a tensor of the last axis, else ragged), or those of a slice or int tensor.
+
+        An index of -1 in a tensor stands for an empty list.
+        """
+        if isinstance(index, int):
+            index = range(len(self))[index]
+            if self.num_axes == 2:
+                begin, end = self.shape.row_splits(1)[index : index + 2].tolist()
+                return self.values[begin:end]
+            one = torch.tensor([index], device=self.device)
+            return self.index(one, axis=0)[0].remove_axis(0)
+        if isinstance(index, slice):
+            index = torch.arange(len(self), device=self.device)[index]
+        return self.index(index, axis=0)[0]
+
+    def index(
+        self, indexes: Tensor | RaggedTensor, axis: int = 0, need_value_indexes: bool = False
+    ) -> RaggedTensor | tuple[RaggedTensor, Tensor | None]:
+        """Lists `indexes` of axis 0 (-1: empty), or rising elements of another axis.
+
+        Returns (result, where its values came from if asked). With ragged indexes each number is
+        replaced by the list of axis 0 that it names, and only the result is returned.
+        """
+        if isinstance(indexes, RaggedTensor):
+            found, _ = self.index(indexes.values, 0)
+            return RaggedTensor(indexes.shape.compose(found.shape), found.values)
+        shape, places = self.shape.index(axis, indexes.to(self.device), need_value_indexes=True)
+        result = RaggedTensor(shape, self.values[places.long()])
+        return result, places if need_value_indexes else None
+
+    def arange(self, axis: int, begin: int, end: int) -> RaggedTensor:
+        """Elements begin..end-1 of an axis, with the axes before it removed."""
+        result = self
+        for _ in range(axis):
+            result = result.remove_axis(0)
+        if not 0 <= begin <= end <= len(result):
+            raise NeveError(f"begin and end: {begin}..{end} is not within 0..{len(result)}")
+        return result[begin:end]
+
+    def remove_axis(self, axis: int) -> RaggedTensor:
+        """Without one of at least three axes: lists of lists are joined."""
+        if axis in (-1, self.num_axes - 1):
+            raise NeveError("axis: the last one holds the values and cannot be removed")
+        return RaggedTensor(self.shape.remove_axis(axis), self.values)
+
+    def _kept(self, keep: Tensor) -> RaggedTensor:
+        last = self.num_axes - 1
+        counts = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[self.row_splits.long()]
+        splits = [self.shape.row_splits(axis) for axis in range(1, last)]
+        return RaggedTensor.from_row_splits([*splits, counts], self.values[keep])
+
+    def remove_values_eq(self, target: float) -> RaggedTensor:
+        """Without the values that equal target."""
+        return self._kept(self.values != target)
+
+    def remove_values_leq(self, cutoff: float) -> RaggedTensor:
+        """Without the values of at most cutoff."""
+        return self._kept(self.values > cutoff)
+
+    # Over the last axis
+
+    def _rows(self) -> tuple[Tensor, int]:
+        """(the row of the last axis that each value is in, how many rows there are)."""
+        return self.shape.row_ids(self.num_axes - 1).long(), len(self.row_splits) - 1
+
+    def sum(self, initial_value: float = 0) -> Tensor:
+        """(rows,): the sum of each list, plus initial_value."""
+        rows, count = self._rows()
+        return self.values.new_full((count,), initial_value).index_add(0, rows, self.values)
+
+    def _extreme(self, initial_value: float | None, lowest: bool) -> Tensor:
+        rows, count = self._rows()
+        if initial_value is None:
+            info = (torch.finfo if self.dtype.is_floating_point else torch.iinfo)(self.dtype)
+            initial_value = info.max if lowest else info.min
+        start = self.values.new_full((count,), initial_value)
+        return start.scatter_reduce(0, rows, self.values, "amin" if lowest else "amax")
+
+    def max(self, initial_value: float | None = None) -> Tensor:
+        """(rows,): the largest of each list and initial_value (by default the dtype's lowest)."""
+        return self._extreme(initial_value, lowest=False)
+
+    def min(self, initial_value: float | None = None) -> Tensor:
+        """(rows,): the smallest of each list and initial_value (by default the dtype's highest)."""
+        return self._extreme(initial_value, lowest=True)
+
+    def argmax(self, initial_value: float | None = None) -> Tensor:
+        """(rows,) int32: where in `values` the largest of each list is, the last of equal ones.
+
+        -1 for an empty list, and where all values are less than initial_value.
+        """
+        rows, count = self._rows()
+        best = self.detach().max(initial_value)
+        places = torch.arange(len(rows), dtype=torch.int32, device=self.device)
+        places = torch.where(self.values.detach() == best[rows], places, -1)
+        none = torch.full((count,), -1, dtype=torch.int32, device=self.device)
+        return none.scatter_reduce(0, rows, places, "amax")
+
+    def detach(self) -> RaggedTensor:
+        return RaggedTensor(self.shape, self.values.detach())
+
+    def logsumexp(self, initial_value: float = -torch.inf) -> Tensor:
+        """(rows,): log-sum-exp of each list; initial_value for an empty one. Floats only."""
+        rows, count = self._rows()
+        self._needs_floats("logsumexp")
+        high = self.detach().max(-torch.inf)
+        high = torch.where(high > -torch.inf, high, 0.0)
+        sums = self.values.new_zeros(count).index_add(0, rows, torch.exp(self.values - high[rows]))
+        empty = torch.diff(self.row_splits) == 0
+        return torch.where(empty, initial_value, torch.where(empty, 1.0, sums).log() + high)
+
+    def normalize(self, use_log: bool) -> RaggedTensor:
+        """Each list minus its log-sum-exp, or divided by its sum. Floats only."""
+        rows, _ = self._rows()
+        self._needs_floats("normalize")
+        if use_log:
+            return RaggedTensor(self.shape, self.values - self.logsumexp()[rows])
+        return RaggedTensor(self.shape, self.values / self.sum()[rows])
+
+    def _needs_floats(self, what: str) -> None:
+        if not self.dtype.is_floating_point:
+            raise NeveError(f"{what}: floats are needed, not {self.dtype}")
+
+    def add(self, value: Tensor, alpha: float = 1) -> RaggedTensor:
+        """Each list plus alpha times its own element of value (rows,)."""
+        rows, count = self._rows()
+        if value.shape != (count,):
+            raise NeveError(f"value: ({count},) is needed, not {tuple(value.shape)}")
+        return RaggedTensor(self.shape, (self.values + alpha * value[rows]).to(self.dtype))
+
+    def pad(self, mode: str, padding_value: float) -> Tensor:
+        """(rows, longest): two axes as a matrix; mode "constant", or "replicate" (the last value).
+
+        With "replicate" padding_value fills empty lists.
+        """
+        if mode not in ("constant", "replicate"):
+            raise NeveError(f"mode: must be constant or replicate, not {mode!r}")
+        if self.num_axes != 2:
+            raise NeveError(f"pad: two axes are needed, there are {self.num_axes}")
+        rows, count = self._rows()
+        splits = self.row_splits.long()
+        width = self.shape.max_size(1)
+        columns = torch.arange(len(rows), device=self.device) - splits[rows]
+        result = self.values.new_full((count, width), padding_value)
+        if mode == "replicate" and self.numel():
+            lengths = torch.diff(splits)
+            last = self.values[(splits[1:] - 1).clamp(min=0)]
+            result = torch.where((lengths > 0).unsqueeze(1), last.unsqueeze(1), result)
+        return result.index_put((rows, columns), self.values)
+
+    def sort_(self, descending: bool = False, need_new2old_indexes: bool = False) -> Tensor | None:
+        """Sorts each list in place; where the values came from, int32, if asked."""
+        rows, _ = self._rows()
+        order = torch.sort(self.values.detach(), descending=descending, stable=True).indices
+        order = order[torch.sort(rows[order], stable=True).indices]
+        self.values = self.values[order]
+        return order.to(torch.int32) if need_new2old_indexes else None
+
+    def unique(
+        self, need_num_repeats: bool = False, need_new2old_indexes: bool = False
+    ) -> tuple[RaggedTensor, RaggedTensor | None, Tensor | None]:
+        """Different lists of the last axis (two axes), or of each list of lists (three axes).
+
+        Returns (the lists in the order of their first appearance, how often each is there, where
+        the first of each was). k2 orders them by hash.
+        """
+        lists = self.tolist() if self.num_axes == 3 else [self.tolist()]
+        if self.num_axes > 3:
+            raise NeveError(f"unique: two or three axes are needed, there are {self.num_axes}")
+        kept, repeats, old, place = [], [], [], 0
+        for group in lists:
+            first: dict[tuple, int] = {}
+            counts: dict[tuple, int] = {}
+            for row in map(tuple, group):
+                first.setdefault(row, place)
+                counts[row] = counts.get(row, 0) + 1
+                place += 1
+            kept.append([list(row) for row in first])
+            repeats.append(list(counts.values()))
+            old += first.values()
+        kept = _of_depth(kept if self.num_axes == 3 else kept[0], self.num_axes, self)
+        counts = RaggedTensor(repeats, dtype=torch.int32, device=self.device)
+        places = torch.tensor(old, dtype=torch.int32, device=self.device)
         return (
-            f"RaggedTensor({self.tolist()})"
-            if len(self) < 20
-            else (f"RaggedTensor({len(self)} rows, {len(self.values)} values)")
+            kept,
+            counts if need_num_repeats else None,
+            places if need_new2old_indexes else None,
         )
+
+    @staticmethod
+    def cat(srcs: Sequence[RaggedTensor], axis: int) -> RaggedTensor:
+        """Ragged tensors one after another (axis 0), or their lists joined one by one (axis 1)."""
+        return cat(srcs, axis)
+
+
+def cat(srcs: Sequence[RaggedTensor], axis: int) -> RaggedTensor:
+    """Ragged tensors one after another (axis 0), or their lists joined one by one (axis 1)."""
+    srcs = list(srcs)
+    if not srcs:
+        raise NeveError("srcs: at least one ragged tensor is needed")
+    for name in ("num_axes", "dtype", "device"):
+        kinds = {getattr(src, name) for src in srcs}
+        if len(kinds) > 1:
+            raise NeveError(f"srcs: they differ in {name}: {sorted(map(str, kinds))}")
+    splits = []
+    for level in range(1, srcs[0].num_axes):
+        parts, offset = [srcs[0].shape.row_splits(level)[:1]], 0
+        for src in srcs:
+            rows = src.shape.row_splits(level)
+            parts.append(rows[1:] + offset)
+            offset += int(rows[-1])
+        splits.append(torch.cat(parts))
+    joined = RaggedTensor.from_row_splits(splits, torch.cat([src.values for src in srcs]))
+    if axis == 0:
+        return joined
+    count = srcs[0].dim0
+    if axis != 1:
+        raise NeveError(f"axis: must be 0 or 1, not {axis}")
+    if any(src.dim0 != count for src in srcs):
+        raise NeveError(f"srcs: different numbers of lists, {[src.dim0 for src in srcs]}")
+    order = torch.arange(len(srcs) * count, device=joined.device).reshape(len(srcs), count)
+    mixed = joined[order.T.reshape(-1)]
+    rows = mixed.shape.row_splits(1)[:: len(srcs)]
+    deeper = [mixed.shape.row_splits(level) for level in range(2, mixed.num_axes)]
+    return RaggedTensor.from_row_splits([rows, *deeper], mixed.values)
+
+
+def create_ragged_tensor(
+    data: list | str | Tensor, dtype: torch.dtype | None = None, device: Any = "cpu"
+) -> RaggedTensor:
+    """`RaggedTensor(data)`."""
+    return RaggedTensor(data, dtype=dtype, device=device)
+
+
+def create_ragged_shape2(
+    row_splits: Tensor | None = None, row_ids: Tensor | None = None, cached_tot_size: int = -1
+) -> RaggedShape:
+    """A shape of two axes from row splits, or from row ids (which cannot end with empty rows)."""
+    if row_splits is None:
+        if row_ids is None:
+            raise NeveError("row_splits or row_ids: one of them is needed")
+        if len(row_ids) and (int(row_ids[0]) < 0 or bool((torch.diff(row_ids) < 0).any())):
+            raise NeveError("row_ids: must rise from 0 or more")
+        row_splits = torch.nn.functional.pad(torch.bincount(row_ids.long()).cumsum(0), (1, 0))
+    shape = RaggedShape.from_row_splits([row_splits])
+    if cached_tot_size not in (-1, shape.numel()):
+        raise NeveError(f"cached_tot_size: {cached_tot_size}, but there are {shape.numel()}")
+    return shape
+
+
+def regular_ragged_shape(dim0: int, dim1: int) -> RaggedShape:
+    """dim0 lists of dim1 elements each."""
+    return RaggedShape.regular_ragged_shape(dim0, dim1)
+
+
+def index(
+    src: RaggedTensor, indexes: Tensor | RaggedTensor, axis: int = 0, need_value_indexes=False
+):
+    """`src.index(...)`."""
+    return src.index(indexes, axis, need_value_indexes)
+
+
+def index_select(src: Tensor, index: Tensor, default_value: float = 0) -> Tensor:
+    """src[index] of src (N,) or (N, C) and index (M,) int; default_value where the index is -1.
+
+    Differentiable with respect to src.
+    """
+    from neve.fsa.fsa import take
+
+    if index.ndim != 1 or index.is_floating_point():
+        raise NeveError(f"index: one row of whole numbers is needed, not {index.dtype}")
+    if len(index) and (int(index.max()) >= len(src) or int(index.min()) < -1):
+        raise NeveError(f"index: must be in -1..{len(src) - 1}")
+    return take(src, index.long(), default_value)
+
+
+def index_add(index: Tensor, value: Tensor, in_out: Tensor) -> None:
+    """Adds value[i] to in_out[index[i]] in place, but for those with index -1."""
+    keep = index >= 0
+    in_out.index_add_(0, index[keep].long(), value[keep])
+
+
+def simple_ragged_index_select(src: Tensor, indexes: RaggedTensor) -> Tensor:
+    """(lists,): of src (N,) int the one that a list of indexes names and that is not 0; else 0."""
+    rows, count = indexes._rows()
+    found = src[indexes.values.long()]
+    keep = found != 0
+    if len(rows[keep]) != len(torch.unique(rows[keep])):
+        raise NeveError("indexes: a list names several numbers that are not 0")
+    return src.new_zeros(count).index_put((rows[keep],), found[keep])
+
+
+def nested(shape: RaggedShape, items: list[str]) -> str:
+    """Items in brackets, as k2 prints shapes."""
+
+    def text(part) -> str:
+        return part if isinstance(part, str) else " ".join(["[", *map(text, part), "]"])
+
+    return text(_nested_list(shape, items))
+
+
+def _nested_list(shape: RaggedShape, items: list) -> list:
+    for axis in range(shape.num_axes - 1, 0, -1):
+        splits = shape.row_splits(axis).tolist()
+        items = [items[a:b] for a, b in zip(splits, splits[1:])]
+    return items
+
+
+def _parsed(text: str) -> list:
+    """Nested lists from text; numbers are parted by spaces or commas."""
+    stack: list[list] = [[]]
+    for token in re.findall(r"[\[\]]|[^\s,\[\]]+", text):
+        if token == "[":
+            stack.append([])
+        elif token == "]":
+            if len(stack) == 1:
+                raise NeveError("data: a closing bracket too many")
+            done = stack.pop()
+            stack[-1].append(done)
+        else:
+            try:
+                number = int(token) if re.fullmatch(r"[+-]?\d+", token) else float(token)
+            except ValueError:
+                raise NeveError(f"data: {token!r} is not a number") from None
+            stack[-1].append(number)
+    if len(stack) != 1 or len(stack[0]) != 1 or not isinstance(stack[0][0], list):
+        raise NeveError("data: one list in brackets is needed, such as [[1 2] [3]]")
+    return stack[0][0]
+
+
+def _flattened(lists: Any) -> tuple[list[list[int]], list]:
+    """(row splits of each axis, numbers); lists of lists at least, all equally deep."""
+    if not isinstance(lists, list | tuple):
+        raise NeveError(f"data: lists of lists are needed, not {type(lists).__name__}")
+    splits, level = [], list(lists)
+    while True:
+        are_lists = [isinstance(item, list | tuple) for item in level]
+        if splits and not any(are_lists) and (level or len(splits) >= 1):
+            break
+        if not all(are_lists):
+            raise NeveError("data: lists of one depth are needed, at least two deep")
+        ends = [0]
+        for item in level:
+            ends.append(ends[-1] + len(item))
+        splits.append(ends)
+        level = [element for item in level for element in item]
+    return splits, level
+
+
+def _of_depth(lists: list, num_axes: int, like: RaggedTensor) -> RaggedTensor:
+    """Nested lists as a ragged tensor of so many axes, even if some are empty throughout."""
+    splits, level = [], lists
+    for _ in range(num_axes - 1):
+        ends = [0]
+        for item in level:
+            ends.append(ends[-1] + len(item))
+        splits.append(torch.tensor(ends, device=like.device))
+        level = [element for item in level for element in item]
+    return RaggedTensor.from_row_splits(
+        splits, torch.tensor(level, dtype=like.dtype, device=like.device)
+    )

@@ -6,9 +6,9 @@ from neve.kernels.ctc import compose_ctc
 from neve.kernels.epsilon import remove_epsilon
 from neve.kernels.graph import Graph
 from neve.kernels.minimize import minimize
-from neve.kernels.paths import best_path, forward_scores
 from neve.kernels.search import lattice_search, one_best
 from neve.kernels.structure import arc_sort
+from neve.kernels.totals import Arcs, backward_scores, best_paths, forward_scores
 
 
 def warm_up() -> None:
@@ -21,7 +21,10 @@ def warm_up() -> None:
     log_probs = np.zeros((1, 2, 3), np.float32)
     one_best(decoding, log_probs, np.array([2]))
     (lattice,) = lattice_search(decoding, log_probs, np.array([2]), 20, 8, 1, 100)
+    splits = np.array([[0, lattice.num_states], [0, len(lattice.src)]])
     for dtype in (np.float32, np.float64):
-        arcs = (lattice.num_states, lattice.src, lattice.dst, lattice.scores)
-        best_path(*arcs, dtype)
-        forward_scores(*arcs, True, dtype)
+        arcs = Arcs(lattice.src, lattice.dst, lattice.scores.astype(dtype), *splits)
+        best_paths(arcs)
+        for log_semiring in (False, True):
+            forward_scores(arcs, log_semiring)
+            backward_scores(arcs, log_semiring)

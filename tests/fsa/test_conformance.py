@@ -30,7 +30,9 @@ FIRST_TOKEN_DISAMBIG, FIRST_WORD_DISAMBIG = 21, 61
 @pytest.fixture(scope="module")
 def k2_graph() -> Fsa:
     arcs = np.column_stack((DATA["HLG_arcs"], DATA["HLG_scores"].view(np.int32)))
-    aux = RaggedTensor(DATA["HLG_aux_splits"], DATA["HLG_aux"])
+    aux = RaggedTensor.from_splits(
+        *(torch.from_numpy(DATA[f"HLG_aux{n}"]) for n in ("_splits", ""))
+    )
     return Fsa(torch.from_numpy(arcs), aux)
 
 

@@ -10,9 +10,7 @@ from neve.errors import NeveError
 from neve.kernels import (
     Graph,
     arc_sort,
-    best_path,
     connect,
-    forward_scores,
     minimize,
     remove_epsilon,
 )
@@ -168,31 +166,6 @@ def test_minimisation_keeps_every_string_and_is_done_at_once(graph):
     signatures = {tuple(arc for arc in arcs_of(result) if arc[0] == s) for s in range(99)}
     stripped = [tuple(arc[1:] for arc in state) for state in signatures if state]
     assert len(set(stripped)) == len(stripped)
-
-
-@quick
-@given(graphs(acyclic=True))
-def test_paths_and_totals_equal_enumeration(graph):
-    arcs = arcs_of(graph)
-    paths = {0: [(0.0, ())]}
-    for e, (src, dst, _label, score, _aux) in enumerate(arcs):
-        for total, path in paths.get(src, ()):
-            paths.setdefault(dst, []).append((total + score, (*path, e)))
-    found = paths.get(graph.num_states - 1, [])
-    view = (graph.num_states, graph.src, graph.dst, graph.scores)
-    best = best_path(*view)
-    totals = [total for total, _ in found]
-    assert forward_scores(*view, False)[-1] == max(totals, default=-np.inf)
-    log_total = np.logaddexp.reduce(totals) if totals else -np.inf
-    np.testing.assert_allclose(forward_scores(*view, True)[-1], log_total, rtol=1e-12)
-    assert bool(len(best)) == bool(found)
-    if found:
-        assert tuple(best) in [path for total, path in found if total == max(totals)]
-
-
-def test_of_equal_arcs_the_one_with_the_largest_index_is_taken():
-    src, dst = np.array([0, 0, 1, 1]), np.array([1, 1, 2, 2])
-    assert best_path(3, src, dst, np.array([-1, -1, -2, -2], np.float32)).tolist() == [1, 3]
 
 
 def test_a_long_epsilon_chain_into_a_cycle_is_removed():

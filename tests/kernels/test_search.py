@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neve.errors import NeveError
-from neve.kernels import Graph, best_path, lattice_search, one_best
+from neve.kernels import Graph, lattice_search, one_best
+from neve.kernels.totals import Arcs, best_paths
 
 WIDE = {"search_beam": 1e6, "min_active": 0, "max_active": 10**6}
 
@@ -138,7 +139,8 @@ def test_lattices_are_the_specified_ones(
     assert wanted.items() <= found.items() <= kept.items()
 
     (path,) = one_best(*arguments, min_active, max_active)
-    best = best_path(lattice.num_states, lattice.src, lattice.dst, lattice.scores, np.float32)
+    splits = np.array([[0, lattice.num_states], [0, len(lattice.src)]])
+    _, best = best_paths(Arcs(lattice.src, lattice.dst, lattice.scores, *splits))
     assert path.arcs.tolist() == lattice.arc_map[best].tolist()
     assert path.score == max(totals[-1].values(), default=-np.inf)
     assert path.arc_scores.tolist() == lattice.scores[best].tolist()
