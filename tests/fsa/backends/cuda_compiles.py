@@ -18,6 +18,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from neve.fsa.backends.cuda import ctc, dense, launch, rnnt, scores
+from neve.fsa.backends.structures import Graphs
 
 TYPES = {
     torch.float32: "fp32",
@@ -102,23 +103,22 @@ def call_scores():
     splits = torch.tensor([0, 3])
     for dtype in (torch.float32, torch.float64):
         arcs = (src, dst, torch.zeros(3, dtype=dtype), splits, splits)
-        for log_semiring in (True, False):
+        for log_semiring in (True, False) if dtype == torch.float32 else (True,):
             for name in ("forward", "backward"):
                 found = getattr(scores, name)(*arcs, log_semiring)
                 getattr(scores, f"{name}_gradient")(*arcs, *found, torch.ones(3, dtype=dtype))
-        scores.best_paths(*arcs)
+    scores.best_paths(*arcs)
 
 
 def call_dense():
     int32 = {"dtype": torch.int32}
-    graphs = dense.Graphs(
+    graphs = Graphs(
         torch.tensor([0, 1, 1]), torch.ones(1, **int32), torch.full((1,), -1, **int32),
         torch.zeros(1), torch.zeros(1).long(), torch.tensor([2]),
     )  # fmt: skip
     log_probs, lengths = torch.zeros(1, 3, 2), torch.tensor([3])
-    for yes in (False, True):
-        dense.one_best(graphs, log_probs, lengths, 20.0, 30, 10000, yes)
-        dense.lattice(graphs, log_probs, lengths, 20.0, 8.0, 30, 10000, yes, yes)
+    dense.one_best(graphs, log_probs, lengths, 20.0, 30, 10000, True)
+    dense.lattice(graphs, log_probs, lengths, 20.0, 8.0, 30, 10000, True, True)
 
 
 CALLS = (call_rnnt, call_ctc, call_scores, call_dense)

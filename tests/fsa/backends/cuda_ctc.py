@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 
+from neve.fsa.backends.cpu import ctc as cpu
 from neve.fsa.backends.cuda.ctc import ctc
 
 DEVICE = os.environ["NEVE_TEST_DEVICE"]
@@ -91,6 +92,17 @@ def test_longer_targets_equal_torch(seed):
     torch.testing.assert_close(found[alive], wanted.detach()[alive].float(), rtol=1e-6, atol=0)
     through = grad - log_probs.exp() * grad.sum(-1, keepdim=True)
     torch.testing.assert_close(through, leaf.grad.float(), rtol=0, atol=1e-5, msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_delay_penalty_equals_cpu(modified, seed):
+    log_probs = torch.randn(10, 8, 4, dtype=torch.float64)
+    lengths, target_lengths = torch.randint(0, 9, (10,)), torch.randint(0, 4, (10,))
+    arguments = (log_probs, lengths, torch.randint(1, 4, (10, 3)), target_lengths)
+    wanted, wanted_grad = cpu.ctc(*arguments, 0, modified, True, 0.3)
+    found, grad = ctc(*(x.to(DEVICE) for x in arguments), 0, modified, True, 0.3)
+    torch.testing.assert_close(found.cpu(), wanted, rtol=1e-9, atol=1e-9, msg=f"seed {seed}")
+    torch.testing.assert_close(grad.cpu(), wanted_grad, rtol=1e-9, atol=1e-9, msg=f"seed {seed}")
 
 
 def test_nan_is_seen():

@@ -8,6 +8,7 @@ import torch
 
 from neve.errors import NeveError
 from neve.fsa.backends.cuda import dense
+from neve.fsa.backends.structures import Graphs
 from neve.kernels import Graph
 from neve.kernels.search import lattice_search, one_best
 
@@ -42,7 +43,7 @@ def random_graph(rng):
 
 
 def on_device(graph_list):
-    """The graphs one after another; the tensors of `dense.Graphs`."""
+    """The graphs one after another; the tensors of `Graphs`."""
     arcs = np.cumsum([0, *(len(g.dst) for g in graph_list)])
     states = np.cumsum([0, *(g.num_states for g in graph_list)])
     rows = [g.row_splits[:-1].astype(np.int64) + base for g, base in zip(graph_list, arcs)]
@@ -51,7 +52,7 @@ def on_device(graph_list):
         np.concatenate([getattr(g, x) for g in graph_list]) for x in ("dst", "labels", "scores")
     ]
     fields = [np.concatenate(rows), *fields, states[:-1], np.diff(states)]
-    return dense.Graphs(*(torch.from_numpy(x).to(DEVICE) for x in fields)), arcs
+    return Graphs(*(torch.from_numpy(x).to(DEVICE) for x in fields)), arcs
 
 
 def random_batch(rng, most_frames=7):
@@ -123,10 +124,15 @@ def test_lattices(pruning, seed):
 
 
 def test_lack_of_room_names_what_to_lower(monkeypatch):
-    monkeypatch.setattr(dense, "MOST", 32)
-    graph = random_graph(np.random.default_rng(0))
-    there, _ = on_device([graph])
+    monkeypatch.setattr(dense, "ARCS", 2)
+    monkeypatch.setattr(dense, "MOST", 63)
+    none = np.zeros(0, np.int32)
+    labels, scores = np.array([0, 1, 2, 3, -1], np.int32), np.zeros(5, np.float32)
+    dst, splits = np.array([0, 0, 0, 0, 1], np.int32), np.zeros(6, np.int32)
+    there, _ = on_device([Graph(np.array([0, 5, 5], np.int32), dst, labels, scores, splits, none)])
     inputs = (torch.zeros(1, 9, CLASSES, device=DEVICE), torch.tensor([9], device=DEVICE))
+    assert dense.one_best(there, *inputs, 20.0, 0, 10, False).counts.tolist() == [10]
+    monkeypatch.setattr(dense, "MOST", 3)
     with pytest.raises(NeveError, match="max_active"):
         dense.one_best(there, *inputs, 20.0, 0, 10, False)
 

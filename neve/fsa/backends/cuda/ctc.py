@@ -18,10 +18,12 @@ from neve.fsa.backends.cuda.launch import power_of_two, start, tl, triton, warps
 
 @triton.jit
 def _forward_backward(
-    log_probs, targets, lengths, target_lengths, losses, shares, frames, classes, max_target, blank,
-    modified: tl.constexpr, want_grad: tl.constexpr, lanes: tl.constexpr,
+    log_probs, targets, lengths, target_lengths, delay_penalty, losses, shares, frames, classes,
+    max_target, blank, modified: tl.constexpr, want_grad: tl.constexpr,
+    lanes: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
+    delay = tl.load(delay_penalty)
     work = log_probs.dtype.element_ty
     length = tl.load(lengths + n)
     count = tl.load(target_lengths + n)
@@ -46,8 +48,9 @@ def _forward_backward(
         at = log_probs + (t + 1) * classes + label  # the next frame's, for memory is slow
         reach = tl.where(t + 1 < length, 2 * count + 1, 0)
         score_next = tl.load(at, mask=i < reach, other=-float("inf"))
-        by_step = tl.where(i >= 1, lane_before(total, i, 1), -float("inf"))
-        by_skip = tl.where(may_skip, lane_before(total, i, 2), -float("inf"))
+        bonus = tl.where(is_token, delay * (length // 2 - t), 0.0)
+        by_step = tl.where(i >= 1, lane_before(total, i, 1) + bonus, -float("inf"))
+        by_skip = tl.where(may_skip, lane_before(total, i, 2) + bonus, -float("inf"))
         moved = log_add(by_step, by_skip, work)
         entered = log_add(total, moved, work)
         if want_grad:
@@ -119,11 +122,13 @@ def ctc(
     blank: int,
     modified: bool,
     want_grad: bool,
+    delay_penalty: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
     """(losses (N,), gradient of their sum (N, T, C) or None).
 
     log_probs (N, T, C); lengths, target_lengths (N,) and targets (N, S) int64. `modified` lets
     equal tokens follow each other without a blank. A target without a path: inf, gradient 0.
+    A token that begins in frame t gets delay_penalty * (length // 2 - t).
     """
     batch, frames, classes = log_probs.shape
     log_probs, lengths, targets, target_lengths = (
@@ -135,10 +140,11 @@ def ctc(
     states = 2 * max_target + 1
     shares = log_probs.new_empty((batch, frames if want_grad else 0, 2, states))
     lanes = power_of_two(states, 2)
+    delay = log_probs.new_full((1,), delay_penalty, dtype=torch.float64)
     start(
-        _forward_backward, batch, log_probs, targets, lengths, target_lengths, losses, shares,
-        frames, classes, max_target, blank, modified=modified, want_grad=want_grad, lanes=lanes,
-        num_warps=warps(lanes),
+        _forward_backward, batch, log_probs, targets, lengths, target_lengths, delay, losses,
+        shares, frames, classes, max_target, blank, modified=modified, want_grad=want_grad,
+        lanes=lanes, num_warps=warps(lanes),
     )  # fmt: skip
     if not want_grad:
         return losses, None

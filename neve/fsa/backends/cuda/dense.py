@@ -7,14 +7,13 @@ much; the host waits once, for that.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from neve.errors import NeveError
 from neve.fsa.backends.cuda import dense_kernels as _kernels
 from neve.fsa.backends.cuda.launch import start, warps
+from neve.fsa.backends.structures import Graphs, Lattices, Paths
 
 NONE = 0x7FFFFFFF  # see token_passing
 LANES = 1024
@@ -23,50 +22,6 @@ TOKENS_A_FRAME = 1024
 ARCS = 1 << 18
 # of all tokens, or of all arcs, of one sequence
 MOST = 1 << 30
-
-
-class Graphs(NamedTuple):
-    """Graphs on the device: rows (S+1,) int64 says which of the arcs leave each state of all.
-
-    dst (numbered within each graph) and labels (A,) int32, scores (A,) float32; begins and counts
-    (N,) int64: the states of each sequence's graph, which may be the same for all.
-    """
-
-    rows: Tensor
-    dst: Tensor
-    labels: Tensor
-    scores: Tensor
-    begins: Tensor
-    counts: Tensor
-
-
-class Paths(NamedTuple):
-    """Best paths: counts (N,) int64 arcs each, 0 if there is none; scores (N,) float32, -inf then.
-
-    arcs int32 are numbers of the graphs' arcs, one path after another, and arc_scores float32 graph
-    score plus log-probability. A path that was cut short (allow_partial) has no arc labelled -1.
-    """
-
-    counts: Tensor
-    scores: Tensor
-    arcs: Tensor
-    arc_scores: Tensor
-
-
-class Lattices(NamedTuple):
-    """Lattices one after another, fields as in neve.kernels.search.Lattice.
-
-    state_splits, arc_splits (N+1,) int64 on the CPU; src and dst are numbered within each.
-    """
-
-    state_splits: Tensor
-    arc_splits: Tensor
-    src: Tensor
-    dst: Tensor
-    labels: Tensor
-    scores: Tensor
-    arc_map: Tensor
-    frames: Tensor
 
 
 def _searched(search, graphs: Graphs, log_probs: Tensor):

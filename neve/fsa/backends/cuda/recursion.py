@@ -23,9 +23,10 @@ KINDS = {"regular": 0, "modified": 1, "constrained": 2}
 @triton.jit
 def _entering(begins, s, k, s0, t0, s1, t1, width, x_row, frames, kind: tl.constexpr,
               band: tl.constexpr):  # fmt: skip
-    """The arcs into the cells of step k: (frames, cells, symbol arcs from, there, blanks from, ...)
+    """The arcs into the cells of step k, one of each sort a lane.
 
-    Offsets into px and py, and which of them are arcs.
+    (frame of the symbol arc, its offset in px, is there one, offset of the blank in py, is there
+    one).
     """
     t = k - s if kind == 0 else k + s * 0
     symbol_t = t if kind == 0 else t - 1
@@ -44,14 +45,14 @@ def _entering(begins, s, k, s0, t0, s1, t1, width, x_row, frames, kind: tl.const
     else:
         symbol_at = (s - 1) * x_row + symbol_t
         blank_at = s * frames + t - 1
-    return t, symbol_t, cell, symbol_at, has_symbol, blank_at, has_blank
+    return symbol_t, symbol_at, has_symbol, blank_at, has_blank
 
 
 @triton.jit
 def _scores(px, py, delay, begins, s, k, s0, t0, s1, t1, width, x_row, frames, kind: tl.constexpr,
             band: tl.constexpr):  # fmt: skip
-    """(symbol arc's score, blank's score, cells) of step k in float64; -inf where no arc is."""
-    t, symbol_t, cell, symbol_at, has_symbol, blank_at, has_blank = _entering(
+    """Step k's scores of symbol arcs and of blanks, in float64, and which of both there are."""
+    symbol_t, symbol_at, has_symbol, blank_at, has_blank = _entering(
         begins, s, k, s0, t0, s1, t1, width, x_row, frames, kind, band
     )
     x = tl.load(px + symbol_at, mask=has_symbol, other=-float("inf")).to(tl.float64)
@@ -60,7 +61,7 @@ def _scores(px, py, delay, begins, s, k, s0, t0, s1, t1, width, x_row, frames, k
         if kind == 2:  # the blank that moves on is scored with the symbol
             x += y
         x += delay * ((t1 - 1) * 0.5 - symbol_t)
-    return x, y, cell
+    return x, y, has_symbol, has_blank
 
 
 @triton.jit
@@ -97,21 +98,23 @@ def _recursion(
 
     total = tl.where(s == s0, 0.0, -float("inf")).to(tl.float64)
     share = tl.zeros([lanes], work)
-    x, y, cell = _scores(
+    x, y, has_symbol, has_blank = _scores(
         px, py, delay, begins, s, k0 + 1, s0, t0, s1, t1, width, x_row, frames, kind, band
     )
     for k in range(k0 + 1, k1 + 1):
-        x_next, y_next, cell_next = _scores(  # asked for a step ahead, for memory is slow
+        # those of the next step are asked for now, for memory is slow
+        x_next, y_next, symbol_next, blank_next = _scores(
             px, py, delay, begins, s, k + 1, s0, t0, s1, t1, width, x_row, frames, kind, band
         )
-        by_symbol = lane_before(total, s, 1) + x
-        total = tl.where(cell, log_add(by_symbol, total + y, work), -float("inf"))
+        by_symbol = tl.where(has_symbol, lane_before(total, s, 1) + x, -float("inf"))
+        by_blank = tl.where(has_blank, total + y, -float("inf"))
+        total = log_add(by_symbol, by_blank, work)
         if want_grads:
             share = tl.exp((by_symbol - total).to(work))
             share = tl.where(total == -float("inf"), 0.0, tl.minimum(share, 1.0)).to(work)
             at, stored = _share_at(begins, s, k, t1, width, kind, band)
-            tl.store(shares + at, share, mask=cell & stored)
-        x, y, cell = x_next, y_next, cell_next
+            tl.store(shares + at, share, mask=stored & (has_symbol | has_blank))
+        x, y, has_symbol, has_blank = x_next, y_next, symbol_next, blank_next
     result = tl.sum(tl.where(s == s1, total, 0.0), 0)
     tl.store(totals + b, result)
 
@@ -125,7 +128,7 @@ def _recursion(
             k = k1 - i
             at, stored = _share_at(begins, s, k - 1, t1, width, kind, band)
             share_next = tl.load(shares + at, mask=stored, other=0.0)
-            t, symbol_t, cell, symbol_at, has_symbol, blank_at, has_blank = _entering(
+            symbol_t, symbol_at, has_symbol, blank_at, has_blank = _entering(
                 begins, s, k, s0, t0, s1, t1, width, x_row, frames, kind, band
             )
             by_symbol = tl.where(has_symbol & (mass > 0), mass * share, 0.0)
