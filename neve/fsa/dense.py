@@ -3,71 +3,147 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.fsa import Fsa, FsaVec
 
 
 class DenseFsaVec:
     """Log-probabilities of K segments of a batch, as K automata that accept any label each frame.
 
     Segment k has `lengths[k]` frames and one more, which has score 0 for label -1 and none for any
-    other. All frames lie after one another in `scores` (F, C+1) float32: column 0 is label -1,
-    column j+1 label j. `frame_splits` (K+1,) int64 says which rows are whose.
+    other. All frames lie after one another in `scores` (F, C+1): column 0 is label -1, column j+1
+    label j. `frame_splits` (K+1,) int64 says which rows are whose. `rows`, `starts`, `lengths` (K,)
+    int64 are on the CPU, as frame_splits is.
     """
 
-    def __init__(self, log_probs: torch.Tensor, segments: torch.Tensor, allow_truncate: int = 0):
-        """log_probs (N, T, C) float32; segments (K, 3) int32: row, first frame, frames.
+    def __init__(self, log_probs: Tensor, supervision_segments: Tensor, allow_truncate: int = 0):
+        """log_probs (N, T, C) float32 (or float64, for checking gradients).
 
-        A segment may reach beyond T by allow_truncate frames and is then cut at T. Raises
-        NeveError for rows or frames out of range, and for NaN.
+        supervision_segments (K, 3) int32: row, first frame, frames. A segment may reach beyond T by
+        allow_truncate frames and is then cut at T. Raises NeveError for rows or frames out of
+        range, and for NaN and +inf.
         """
         if log_probs.ndim != 3:
             raise NeveError(f"log_probs: shape {tuple(log_probs.shape)}, (N, T, C) is needed")
-        if log_probs.dtype != torch.float32:
+        if log_probs.dtype not in (torch.float32, torch.float64):
             raise NeveError(f"log_probs: float32 is needed, not {log_probs.dtype}")
+        segments = supervision_segments
         if segments.ndim != 2 or segments.shape[1] != 3 or segments.dtype != torch.int32:
             raise NeveError(
-                f"segments: (K, 3) int32 is needed, not {tuple(segments.shape)} {segments.dtype}"
+                "supervision_segments: (K, 3) int32 is needed, not "
+                f"{tuple(segments.shape)} {segments.dtype}"
             )
         num_rows, num_frames, num_classes = log_probs.shape
         rows, starts, lengths = segments.cpu().long().unbind(1)
-        for k, (row, start, length) in enumerate(segments.tolist()):
-            if not 0 <= row < num_rows:
-                raise NeveError(f"segments: row {row} of segment {k} is not in 0..{num_rows - 1}")
-            if start < 0 or length < 0 or start + length > num_frames + allow_truncate:
-                raise NeveError(
-                    f"segments: segment {k} has frames {start}..{start + length} of {num_frames} "
-                    f"(allow_truncate {allow_truncate})"
-                )
-            if torch.isnan(log_probs[row, start : start + length]).any():
-                raise NeveError(f"log_probs: row {row} holds NaN")
+        wrong = (rows < 0) | (rows >= num_rows) | (starts < 0) | (lengths < 0)
+        wrong |= starts + lengths > num_frames + allow_truncate
+        if bool(wrong.any()):
+            k = int(torch.nonzero(wrong)[0])
+            raise NeveError(
+                f"supervision_segments: segment {k} is row {rows[k]}, frames {starts[k]}.."
+                f"{starts[k] + lengths[k]} of {num_rows} rows of {num_frames} frames "
+                f"(allow_truncate {allow_truncate})"
+            )
         self.log_probs = log_probs
         self.rows, self.starts = rows, starts
         self.lengths = torch.minimum(lengths, (num_frames - starts).clamp(min=0))
         self.frame_splits = torch.cat((torch.zeros(1).long(), (self.lengths + 1).cumsum(0)))
         self.num_classes = num_classes
+        if log_probs.device.type == "cpu":  # elsewhere it would wait for the device
+            self._check_values()
+
+    def _check_values(self) -> None:
+        values = self.log_probs.detach()
+        if bool((values < torch.inf).all()):
+            return
+        for k, (row, start, length) in enumerate(zip(self.rows, self.starts, self.lengths)):
+            if not bool((values[row, start : start + length] < torch.inf).all()):
+                raise NeveError(f"log_probs: row {int(row)} holds NaN or +inf (segment {k})")
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def scores(self) -> torch.Tensor:
-        """(F, C+1) float32; the gradient reaches log_probs."""
-        frames = []
-        end = self.log_probs.new_full((1, self.num_classes + 1), -torch.inf)
-        end[0, 0] = 0.0
-        for row, start, length in zip(self.rows, self.starts, self.lengths):
-            part = self.log_probs[row, start : start + length]
-            frames += [torch.nn.functional.pad(part, (1, 0), value=-torch.inf), end]
-        return torch.cat(frames) if frames else end[:0]
+    def dim0(self) -> int:
+        return len(self.rows)
 
-    def padded(self) -> torch.Tensor:
-        """(K, longest segment, C) float32: the segments, for the search kernels."""
+    @property
+    def shape(self) -> tuple:
+        """(segments, None, None), as in k2."""
+        return (len(self), None, None)
+
+    @property
+    def duration(self) -> Tensor:
+        """(K,) int32: frames of each segment, without the added one."""
+        return self.lengths.to(torch.int32)
+
+    @property
+    def device(self) -> torch.device:
+        return self.log_probs.device
+
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
+
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def to(self, device: str | torch.device) -> DenseFsaVec:
+        """The same segments on another device."""
+        segments = torch.stack((self.rows, self.starts, self.lengths), dim=1).to(torch.int32)
+        return DenseFsaVec(self.log_probs.to(device), segments)
+
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """(segment, frame within it) of each row of `scores`, on the CPU."""
+        segment = torch.repeat_interleave(torch.arange(len(self)), self.lengths + 1)
+        return segment, torch.arange(len(segment)) - self.frame_splits[segment]
+
+    @property
+    def scores(self) -> Tensor:
+        """(F, C+1), of the dtype of log_probs, to which the gradient flows."""
+        segment, frame = self._places()
+        real = (frame < self.lengths[segment]).to(self.device)
+        at = self.rows[segment] * self.log_probs.shape[1] + self.starts[segment] + frame
+        flat = self.log_probs.reshape(-1, self.num_classes)
+        at = at.clamp(max=max(len(flat) - 1, 0)).to(self.device)
+        if len(flat) == 0:
+            flat = flat.new_zeros(1, self.num_classes)
+        spoken = torch.where(real.unsqueeze(1), flat[at], -torch.inf)
+        ends = torch.where(real, -torch.inf, 0.0).to(flat.dtype).unsqueeze(1)
+        return torch.cat((ends, spoken), dim=1)
+
+    def segments(self) -> Tensor:
+        """(K, longest segment, C): the segments, padded with 0; the gradient flows to log_probs."""
         longest = int(self.lengths.max()) if len(self) else 0
-        log_probs = self.log_probs.detach()
-        if bool((self.starts == 0).all()) and torch.equal(self.rows, torch.arange(len(log_probs))):
-            return log_probs[:, :longest]
-        result = log_probs.new_zeros(len(self), longest, self.num_classes)
+        whole = torch.equal(self.rows, torch.arange(len(self.log_probs)))
+        if whole and not bool(self.starts.any()):
+            return self.log_probs[:, :longest].contiguous()
+        result = self.log_probs.new_zeros(len(self), longest, self.num_classes)
         for k, (row, start, length) in enumerate(zip(self.rows, self.starts, self.lengths)):
-            result[k, :length] = log_probs[row, start : start + length]
+            result[k, :length] = self.log_probs[row, start : start + length]
         return result
+
+    def __repr__(self) -> str:
+        return (
+            f"DenseFsaVec({len(self)} segments, {int(self.lengths.sum())} frames, "
+            f"{self.num_classes} classes)"
+        )
+
+
+def convert_dense_to_fsa_vec(dense_fsa_vec: DenseFsaVec) -> FsaVec:
+    """The same as automata with an arc for each label of each frame: C arcs a frame, a chain."""
+    dense = dense_fsa_vec
+    scores = dense.scores
+    classes, device = dense.num_classes, dense.device
+    fsas = []
+    for begin, length in zip(dense.frame_splits.tolist(), dense.lengths.tolist()):
+        frames = torch.arange(length, dtype=torch.int32, device=device)
+        last = torch.tensor([length], dtype=torch.int32, device=device)
+        src = torch.cat((frames.repeat_interleave(classes), last))
+        labels = torch.arange(classes, dtype=torch.int32, device=device).repeat(length)
+        labels = torch.cat((labels, torch.full_like(last, -1)))
+        values = scores[begin : begin + length, 1:].reshape(-1)
+        values = torch.cat((values, scores[begin + length, :1]))
+        splits = (torch.tensor([0, length + 2]), torch.tensor([0, len(src)]))
+        fsas.append(Fsa._make(src, src + 1, labels, values, *splits, {}))
+    return FsaVec(fsas)

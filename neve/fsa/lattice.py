@@ -1,13 +1,16 @@
-"""Lattices: the arcs of a graph that a pruned search over dense scores has found worth keeping."""
+"""Lattices: the arcs of a graph that dense scores make worth keeping."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.backends import kernel
+from neve.fsa.backends.structures import Graphs, Lattices
 from neve.fsa.dense import DenseFsaVec
-from neve.fsa.fsa import Fsa, FsaVec, take
-from neve.kernels import Graph, lattice_search
+from neve.fsa.fsa import Fsa, FsaVec
+from neve.kernels import Graph
 
 
 def intersect_dense_pruned(
@@ -17,6 +20,7 @@ def intersect_dense_pruned(
     output_beam: float,
     min_active_states: int,
     max_active_states: int,
+    seqframe_idx_name: str | None = None,
     frame_idx_name: str | None = None,
     allow_partial: bool = False,
     pruning: str = "exact",
@@ -25,9 +29,10 @@ def intersect_dense_pruned(
 
     `a_fsas` is one epsilon-free graph for all segments or an FsaVec of one for each; its arcs of
     label 0 consume the blank. Lattice arcs carry the graph's attributes and their score is graph
-    score plus log-probability. States are sorted by frame. `frame_idx_name` names an attribute
-    that gets the frame of each arc. The maps to the arcs of `a_fsas` and to the flat index of
-    b_fsas.scores are the attributes `arc_map_a` and `arc_map_b`.
+    score plus log-probability. States are sorted by frame. frame_idx_name names an attribute that
+    gets the frame of each arc, seqframe_idx_name one that gets the row of b_fsas.scores. The maps
+    to the arcs of `a_fsas` and to the flat index of b_fsas.scores are the attributes `arc_map_a`
+    and `arc_map_b`.
 
     search_beam bounds the search, between min_active_states and max_active_states a frame;
     output_beam bounds what is kept. pruning "exact" keeps the arcs on paths within output_beam of
@@ -36,65 +41,160 @@ def intersect_dense_pruned(
 
     Raises NeveError for a graph with labels that b_fsas has no class for, and bad beams.
     """
-    graphs, fsa = _graphs(a_fsas, len(b_fsas))
-    log_probs, lengths = b_fsas.padded().cpu().numpy(), b_fsas.lengths.numpy()
-    options = (search_beam, output_beam, min_active_states, max_active_states)
-    options = (*options, allow_partial, pruning)
-    if len(graphs) == 1:
-        lattices = lattice_search(graphs[0], log_probs, lengths, *options)
-        offsets = [0] * len(lattices)
-    else:
-        lattices = [
-            lattice_search(graph, log_probs[k : k + 1], lengths[k : k + 1], *options)[0]
-            for k, graph in enumerate(graphs)
-        ]
-        offsets = fsa.arc_splits.tolist()
+    if pruning not in ("exact", "k2"):
+        raise NeveError(f"pruning: must be exact or k2, not {pruning!r}")
+    for name, value in (
+        ("search_beam", search_beam),
+        ("output_beam", output_beam),
+        ("max_active_states", max_active_states),
+    ):
+        if not value > 0:
+            raise NeveError(f"{name} must be positive, not {value}")
+    fsa, graphs, which = _graphs(a_fsas, b_fsas, None)
+    lattices = kernel("dense", "lattice", b_fsas.device)(
+        graphs,
+        b_fsas.segments().detach().float(),
+        b_fsas.lengths.to(b_fsas.device),
+        float(search_beam),
+        float(output_beam),
+        int(min_active_states),
+        int(max_active_states),
+        bool(allow_partial),
+        pruning == "exact",
+    )
+    return _fsas(lattices, fsa, which, b_fsas, seqframe_idx_name, frame_idx_name)
 
-    def joined(name: str) -> torch.Tensor:
-        parts = [torch.from_numpy(getattr(lattice, name)) for lattice in lattices]
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int32)
 
-    labels, frames, arc_map = joined("labels"), joined("frames"), joined("arc_map")
-    arc_counts = torch.tensor([len(lattice.src) for lattice in lattices], dtype=torch.int64)
+def intersect_dense(
+    a_fsas: Fsa | Graph,
+    b_fsas: DenseFsaVec,
+    output_beam: float,
+    max_states: int = 15_000_000,
+    max_arcs: int = 1 << 30,
+    a_to_b_map: Tensor | None = None,
+    seqframe_idx_name: str | None = None,
+    frame_idx_name: str | None = None,
+) -> FsaVec:
+    """The lattice of each graph of `a_fsas`: what lies within output_beam of its best path.
+
+    No search beam: every state of a graph is looked at in every frame, so it is for graphs of one
+    utterance. a_to_b_map (graphs,) int32 says which segment each graph goes with, by default the
+    one of its number. Otherwise as `intersect_dense_pruned`. Where there would be more than
+    max_states or max_arcs in all, output_beam is made narrower. (FSA-SPEC section 10.)
+    """
+    for name, value in (
+        ("output_beam", output_beam),
+        ("max_states", max_states),
+        ("max_arcs", max_arcs),
+    ):
+        if not value > 0:
+            raise NeveError(f"{name} must be positive, not {value}")
+    count = 1 if isinstance(a_fsas, Graph) else a_fsas.num_fsas
+    if a_to_b_map is None:
+        if count != len(b_fsas):
+            raise NeveError(
+                f"a_fsas: {count} graphs for {len(b_fsas)} segments; give a_to_b_map to say which "
+                "goes with which"
+            )
+        a_to_b_map = torch.arange(count)
+    segments = a_to_b_map.cpu().long()
+    if segments.shape != (count,) or (
+        count and not 0 <= int(segments.min()) <= int(segments.max()) < len(b_fsas)
+    ):
+        raise NeveError(f"a_to_b_map: {count} numbers in 0..{len(b_fsas) - 1} are needed")
+    fsa, graphs, which = _graphs(a_fsas, b_fsas, segments)
+    lattices = kernel("dense", "lattice_unpruned", b_fsas.device)(
+        graphs,
+        b_fsas.segments().detach().float(),
+        b_fsas.lengths.to(b_fsas.device),
+        segments.to(b_fsas.device),
+        float(output_beam),
+        int(max_states),
+        int(max_arcs),
+    )
+    return _fsas(lattices, fsa, which, b_fsas, seqframe_idx_name, frame_idx_name, segments)
+
+
+def _graphs(
+    a_fsas: Fsa | Graph, b_fsas: DenseFsaVec, segments: Tensor | None
+) -> tuple[Fsa, Graphs, Tensor]:
+    """(the graphs, the same as the kernels want them, the first arc of each sequence's graph)."""
+    fsa = Fsa.from_graph(a_fsas) if isinstance(a_fsas, Graph) else a_fsas
+    if fsa.device != b_fsas.device:
+        if not isinstance(a_fsas, Graph):
+            raise NeveError(f"a_fsas: on {fsa.device}, but b_fsas is on {b_fsas.device}")
+        fsa = fsa.to(b_fsas.device)
+    count = len(b_fsas) if segments is None else len(segments)
+    if fsa.num_fsas not in (1, count):
+        raise NeveError(
+            f"a_fsas: {fsa.num_fsas} graphs for {count} segments; one, or one for each, is needed"
+        )
+    highest = int(fsa.labels.max()) if fsa.num_arcs else 0
+    if highest >= b_fsas.num_classes:
+        raise NeveError(
+            f"log_probs has {b_fsas.num_classes} classes, but the graph has label {highest}; were "
+            "model and graph made with the same lang directory?"
+        )
+    sequence = torch.zeros(count, dtype=torch.int64)
+    if fsa.num_fsas == count:
+        sequence = torch.arange(count)
+    src = torch.from_numpy(fsa.flat_states()[0]).long()
+    rows = torch.bincount(src, minlength=fsa.num_states).cumsum(0)
+    states = torch.diff(fsa.state_splits)
+    begins = fsa.state_splits[:-1]
+    tensors = (
+        torch.cat((rows.new_zeros(1), rows)),
+        fsa.dst,
+        fsa.labels,
+        fsa.scores.detach().float(),
+        begins[sequence],
+        states[sequence],
+    )
+    graphs = Graphs(*(x.to(fsa.device).contiguous() for x in tensors))
+    return fsa, graphs, sequence
+
+
+def _fsas(
+    lattices: Lattices,
+    fsa: Fsa,
+    which: Tensor,
+    dense: DenseFsaVec,
+    seqframe_idx_name: str | None,
+    frame_idx_name: str | None,
+    segments: Tensor | None = None,
+) -> FsaVec:
+    """Lattices as automata: attributes, maps, and scores that know where they come from."""
+    device = dense.device
+    segments = torch.arange(len(dense)) if segments is None else segments
+    counts = torch.diff(lattices.arc_splits)
+    arc_map = lattices.arc_map.long()
     from_graph = arc_map >= 0
-    shift = torch.repeat_interleave(torch.tensor(offsets[: len(lattices)]).long(), arc_counts)
-    arc_map = torch.where(from_graph, arc_map + shift, -1).to(torch.int32)
-    first = torch.repeat_interleave(b_fsas.frame_splits[:-1], arc_counts)
-    dense_map = (first + frames) * (b_fsas.num_classes + 1) + labels + 1
-    scores = joined("scores").float()
-    if fsa.scores.requires_grad or b_fsas.log_probs.requires_grad:
+    first = torch.repeat_interleave(dense.frame_splits[segments], counts).to(device)
+    seqframe = first + lattices.frames
+    dense_map = seqframe * (dense.num_classes + 1) + lattices.labels + 1
+    scores = lattices.scores
+    if (
+        fsa.scores.requires_grad
+        or dense.log_probs.requires_grad
+        or scores.dtype != (dense.log_probs.dtype)
+    ):
         # the same sums, of tensors that know where they come from
-        graph_part = torch.where(from_graph, fsa.scores[arc_map.long()], scores.detach())
-        scores = graph_part + b_fsas.scores.reshape(-1)[dense_map]
-    index = arc_map.long()
-    attributes = {name: take(value, index) for name, value in fsa.arc_attributes().items()}
-    attributes.update(fsa.other_attributes())
-    attributes["arc_map_a"] = arc_map
+        present = from_graph if len(fsa.scores) else arc_map[:0]
+        graph_part = torch.where(from_graph, fsa.scores[arc_map * present], scores.detach())
+        scores = graph_part + dense.scores.reshape(-1)[dense_map]
+    attributes = fsa.attributes_at(arc_map)
+    attributes["arc_map_a"] = lattices.arc_map
     attributes["arc_map_b"] = dense_map
+    if seqframe_idx_name is not None:
+        attributes[seqframe_idx_name] = seqframe.to(torch.int32)
     if frame_idx_name is not None:
-        attributes[frame_idx_name] = frames
-    zero = torch.zeros(1, dtype=torch.int64)
-    states = torch.tensor([lattice.num_states for lattice in lattices], dtype=torch.int64)
+        attributes[frame_idx_name] = lattices.frames
     return FsaVec._make(
-        joined("src"),
-        joined("dst"),
-        labels,
+        lattices.src,
+        lattices.dst,
+        lattices.labels,
         scores,
-        torch.cat((zero, states.cumsum(0))),
-        torch.cat((zero, arc_counts.cumsum(0))),
+        lattices.state_splits,
+        lattices.arc_splits,
         attributes,
     )
-
-
-def _graphs(a_fsas: Fsa | Graph, num_segments: int) -> tuple[list[Graph], Fsa]:
-    """The graphs to search, one for all or one for each segment; and the same as an Fsa."""
-    if isinstance(a_fsas, Graph):
-        return [a_fsas], Fsa.from_graph(a_fsas)
-    if a_fsas.num_fsas == 1:
-        return [a_fsas.to_graph()], a_fsas
-    if a_fsas.num_fsas != num_segments:
-        raise NeveError(
-            f"a_fsas: {a_fsas.num_fsas} graphs for {num_segments} segments; one, or one for each, "
-            "is needed"
-        )
-    return [graph.to_graph() for graph in a_fsas], a_fsas

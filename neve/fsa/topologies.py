@@ -9,6 +9,8 @@ import torch
 
 from neve.errors import NeveError
 from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.ragged import RaggedTensor
+from neve.kernels.graph import as_int32
 
 
 def _fsa(rows: Sequence[tuple[int, int, int, int]] | np.ndarray, num_states: int) -> Fsa:
@@ -42,30 +44,80 @@ def ctc_topo(max_token: int, modified: bool = False) -> Fsa:
     return _fsa(np.stack((src, dst, labels, aux), axis=1), m + 2)
 
 
-def ctc_graph(token_ids: Sequence[Sequence[int]], modified: bool = False) -> FsaVec:
+def _ctc_arcs(tokens: np.ndarray, lengths: np.ndarray, modified: bool):
+    """(arcs (A, 4) int32 src, dst, label, aux; arcs of each automaton) of `ctc_graph`.
+
+    `tokens` are those of all automata one after another, lengths[i] of automaton i.
+    """
+    ends = np.cumsum(lengths + 1) - 1  # each row of tokens is followed by the label -1
+    row = np.full(len(tokens) + len(lengths), -1, np.int64)
+    row[np.setdiff1d(np.arange(len(row)), ends, assume_unique=True)] = tokens
+    place = np.arange(len(row)) - np.repeat(ends - lengths, lengths + 1)
+    blank, inside = 2 * place, 2 * place + 1
+    none = np.zeros_like(row)
+    following = np.append(row[1:], -1)
+    has_token = row >= 0
+    table = [
+        (blank, blank, none, none, np.ones_like(has_token)),
+        (blank, inside, row, row, np.ones_like(has_token)),
+        (inside, inside + 1, none, none, has_token),
+        (inside, inside, row, none, has_token),
+        (inside, inside + 2, following, following, has_token & (modified | (following != row))),
+    ]
+    arcs = np.stack([np.stack(columns, axis=1) for columns in table], axis=1)
+    counts = np.add.reduceat(arcs[:, :, 4].sum(axis=1), ends - lengths) if len(ends) else ends
+    arcs = arcs.reshape(-1, 5)
+    return arcs[arcs[:, 4] > 0, :4].astype(np.int32), counts
+
+
+def ctc_graph(
+    symbols: Sequence[Sequence[int]] | RaggedTensor,
+    modified: bool = False,
+    device: str | torch.device = "cpu",
+) -> FsaVec:
     """For each list of tokens the automaton of all its CTC alignments.
 
     Of n tokens: 2n+2 states, a blank and a token state for each. `aux_labels` has the token on the
     arc that first enters it.
     """
-    fsas = []
-    for tokens in token_ids:
+    rows = symbols.tolist() if isinstance(symbols, RaggedTensor) else symbols
+    for tokens in rows:
         _check_tokens(tokens)
-        n = len(tokens)
-        rows = []
-        for i in range(n + 1):
-            blank, inside = 2 * i, 2 * i + 1
-            rows.append((blank, blank, 0, 0))
-            label = tokens[i] if i < n else -1
-            rows.append((blank, inside, label, label))
-            if i == n:
-                break
-            rows += [(inside, inside + 1, 0, 0), (inside, inside, label, 0)]
-            following = tokens[i + 1] if i + 1 < n else -1
-            if modified or following != label:
-                rows.append((inside, inside + 2, following, following))
-        fsas.append(_fsa(rows, 2 * n + 2))
-    return FsaVec(fsas)
+    lengths = np.array([len(tokens) for tokens in rows], np.int64)
+    flat = np.array([token for tokens in rows for token in tokens], np.int64)
+    arcs, counts = _ctc_arcs(as_int32(flat, "symbols").astype(np.int64), lengths, modified)
+    src, dst, labels, aux = (torch.from_numpy(column.copy()) for column in arcs.T)
+    splits = [
+        torch.from_numpy(np.concatenate(([0], np.cumsum(x))).astype(np.int64))
+        for x in (2 * lengths + 2, counts)
+    ]
+    scores = torch.zeros(len(src))
+    return FsaVec._make(src, dst, labels, scores, *splits, {"aux_labels": aux}).to(device)
+
+
+def ctc_targets(fsas: Fsa) -> tuple[torch.Tensor, torch.Tensor, bool] | None:
+    """(tokens (N, S) int64 padded with 0, lengths (N,), modified) of what `ctc_graph` made.
+
+    None for automata of any other kind, also for those with scores.
+    """
+    states = torch.diff(fsas.state_splits)
+    if bool((states % 2).any()) or bool((states < 2).any()) or bool((fsas.scores != 0).any()):
+        return None
+    src, dst, labels = (x.cpu().numpy() for x in (fsas.src, fsas.dst, fsas.labels))
+    lengths = (states.numpy() - 2) // 2
+    tokens = labels[(src == dst) & (src % 2 == 1)].astype(np.int64)
+    if len(tokens) != lengths.sum() or (tokens <= 0).any():
+        return None
+    for modified in (False, True):
+        arcs, counts = _ctc_arcs(tokens, lengths, modified)
+        same = len(arcs) == len(src) and np.array_equal(counts, np.diff(fsas.arc_splits.numpy()))
+        if same and all(np.array_equal(x, y) for x, y in zip((src, dst, labels), arcs.T)):
+            rows = RaggedTensor.from_splits(
+                torch.from_numpy(np.concatenate(([0], np.cumsum(lengths)))),
+                torch.from_numpy(tokens),
+            )
+            return rows.pad("constant", 0).long(), torch.from_numpy(lengths), modified
+    return None
 
 
 def linear_fsa(labels: Sequence[int] | Sequence[Sequence[int]]) -> Fsa:

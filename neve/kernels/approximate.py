@@ -70,3 +70,15 @@ def _log_1_to_3(x):
         return base + np.float32(2.0) * z * (np.float32(1.0) + w * series)
 
     return log32
+
+
+def narrowed(x, like):
+    """The float64 x as a number of the type of `like`."""
+    return x
+
+
+@overload(narrowed, inline="always")
+def _narrowed(x, like):
+    if like is types.float32:
+        return lambda x, like: np.float32(x)
+    return lambda x, like: x

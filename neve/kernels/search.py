@@ -10,16 +10,16 @@ between active states and prunes them backwards, exactly or with k2's windows.
 """
 
 import dataclasses
-import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numba import njit
 
 from neve.errors import NeveError
 from neve.kernels.graph import Graph
+from neve.kernels.threads import num_threads
 
 # Backward pruning runs over windows of this many frames, each STEP frames after the one before.
 WINDOW, STEP = 30, 20
@@ -376,12 +376,7 @@ def _lattice(
     )
 
 
-def num_threads() -> int:
-    """Threads of the searches: NUMBA_NUM_THREADS, or the processors this process may use."""
-    return min(numba.config.NUMBA_NUM_THREADS, len(os.sched_getaffinity(0)))
-
-
-def _checked(graph, log_probs, lengths, **beams):
+def _checked(max_label, log_probs, lengths, **beams):
     """`log_probs` and `lengths` as the kernels want them; NeveError if they cannot be searched."""
     log_probs = np.ascontiguousarray(log_probs, np.float32)
     if log_probs.ndim != 3:
@@ -396,16 +391,16 @@ def _checked(graph, log_probs, lengths, **beams):
             f"lengths: {lengths.min()}..{lengths.max()} is not within the "
             f"{log_probs.shape[1]} frames of log_probs"
         )
-    if graph.max_label >= log_probs.shape[2]:
+    if max_label >= log_probs.shape[2]:
         raise NeveError(
-            f"log_probs has {log_probs.shape[2]} classes, but the graph has label "
-            f"{graph.max_label}; were model and graph made with the same lang directory?"
+            f"log_probs has {log_probs.shape[2]} classes, but the graph has label {max_label}; "
+            "were model and graph made with the same lang directory?"
         )
     if log_probs.shape[1] == 0:  # the kernels want a frame to point at
         log_probs = np.zeros((len(log_probs), 1, log_probs.shape[2]), np.float32)
     for row, length in enumerate(lengths):
-        if np.isnan(log_probs[row, :length]).any():
-            raise NeveError(f"log_probs: row {row} holds NaN")
+        if not (log_probs[row, :length] < np.inf).all():
+            raise NeveError(f"log_probs: row {row} holds NaN or +inf")
     for name, value in beams.items():
         if not value > 0:
             raise NeveError(f"{name} must be positive, not {value}")
@@ -456,7 +451,7 @@ def one_best(
     Raises NeveError for NaN, shapes that do not fit, and labels that log_probs has no class for.
     """
     log_probs, lengths = _checked(
-        graph, log_probs, lengths, search_beam=search_beam, max_active=max_active
+        graph.max_label, log_probs, lengths, search_beam=search_beam, max_active=max_active
     )
 
     def search(row, slot):
@@ -486,7 +481,7 @@ def one_best(
 
 
 def lattice_search(
-    graph: Graph,
+    graphs: Graph | Sequence[Graph],
     log_probs: np.ndarray,
     lengths: np.ndarray,
     search_beam: float,
@@ -497,7 +492,7 @@ def lattice_search(
     pruning: str = "exact",
     threads: int | None = None,
 ) -> list[Lattice]:
-    """The pruned lattice of each row; arguments as for `one_best`.
+    """The pruned lattice of each row through the graph, or its own of several; see `one_best`.
 
     pruning "exact" keeps the arcs on paths within output_beam of the best one. "k2" prunes window
     by window as k2 does, which keeps many more arcs, some of them dead ends. A row without any path
@@ -505,8 +500,10 @@ def lattice_search(
     """
     if pruning not in ("exact", "k2"):
         raise NeveError(f"pruning must be exact or k2, not {pruning!r}")
+    if isinstance(graphs, Graph):
+        graphs = [graphs] * len(log_probs)
     log_probs, lengths = _checked(
-        graph,
+        max((graph.max_label for graph in graphs), default=0),
         log_probs,
         lengths,
         search_beam=search_beam,
@@ -515,6 +512,7 @@ def lattice_search(
     )
 
     def search(row, slot):
+        graph = graphs[row]
         if graph.num_states < 2:
             return _empty_lattice()
         first, states, arc_first, src, dst, arcs, arc_scores = _lattice(
@@ -546,7 +544,8 @@ def lattice_search(
         arcs[partial] = -1
         return Lattice(num_states, src, dst, labels, arc_scores, arcs, frames)
 
-    return _each_row(search, len(log_probs), graph.num_states, threads)
+    most_states = max((graph.num_states for graph in graphs), default=0)
+    return _each_row(search, len(log_probs), most_states, threads)
 
 
 def _empty_lattice() -> Lattice:

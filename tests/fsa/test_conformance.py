@@ -49,7 +49,9 @@ def beams(name):
 
 @pytest.mark.parametrize("name", ["wide", "narrow"])
 def test_lattices_are_k2s(k2_graph, dense, name):
-    lattice = intersect_dense_pruned(k2_graph, dense, *beams(name), "frame", pruning="k2")
+    lattice = intersect_dense_pruned(
+        k2_graph, dense, *beams(name), frame_idx_name="frame", pruning="k2"
+    )
     assert (
         torch.diff(lattice.state_splits).tolist() == np.diff(DATA[f"{name}_state_splits"]).tolist()
     )

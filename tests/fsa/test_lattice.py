@@ -37,17 +37,17 @@ def test_dense_scores_are_laid_out_frame_by_frame():
     inf = torch.inf
     assert dense.scores.tolist() == [[-inf, 8, 9], [-inf, 10, 11], [0, -inf, -inf], [0, -inf, -inf]]
     assert dense.frame_splits.tolist() == [0, 3, 4]
-    assert dense.padded()[0].tolist() == [[8, 9], [10, 11]]
+    assert dense.segments()[0].tolist() == [[8, 9], [10, 11]]
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ((2, 0, 1), "row 2 of segment 1"),
-        ((-1, 0, 1), "row -1 of segment 1"),
-        ((0, -1, 2), "segment 1 has frames -1..1"),
-        ((0, 1, 3), "segment 1 has frames 1..4 of 3"),
-        ((0, 2, -1), "segment 1 has frames 2..1"),
+        ((2, 0, 1), "segment 1 is row 2,"),
+        ((-1, 0, 1), "segment 1 is row -1,"),
+        ((0, -1, 2), "segment 1 is row 0, frames -1..1"),
+        ((0, 1, 3), "segment 1 is row 0, frames 1..4 of 2 rows of 3"),
+        ((0, 2, -1), "segment 1 is row 0, frames 2..1"),
     ],
 )
 def test_segments_out_of_range_are_named(row, message):
@@ -59,14 +59,14 @@ def test_segments_may_be_cut_if_that_is_allowed():
     log_probs = random_log_probs(0, 1, 3, 2)
     dense = DenseFsaVec(log_probs, segments((0, 1, 4), (0, 0, 3)), allow_truncate=2)
     assert dense.lengths.tolist() == [2, 3]
-    with pytest.raises(NeveError, match="segment 0 has frames 1..5 of 3"):
+    with pytest.raises(NeveError, match="segment 0 is row 0, frames 1..5 of 1 rows of 3"):
         DenseFsaVec(log_probs, segments((0, 1, 4)), allow_truncate=1)
 
 
 def test_dense_scores_of_a_wrong_kind_are_named():
     good = torch.zeros(1, 3, 2)
     with pytest.raises(NeveError, match="float32"):
-        DenseFsaVec(good.double(), segments((0, 0, 3)))
+        DenseFsaVec(good.int(), segments((0, 0, 3)))
     with pytest.raises(NeveError, match=r"\(N, T, C\)"):
         DenseFsaVec(good[0], segments((0, 0, 3)))
     with pytest.raises(NeveError, match="segments"):
