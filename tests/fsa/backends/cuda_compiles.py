@@ -119,6 +119,7 @@ def call_dense():
     log_probs, lengths = torch.zeros(1, 3, 2), torch.tensor([3])
     dense.one_best(graphs, log_probs, lengths, 20.0, 30, 10000, True)
     dense.lattice(graphs, log_probs, lengths, 20.0, 8.0, 30, 10000, True, True)
+    dense.lattice_unpruned(graphs, log_probs, lengths, torch.tensor([0]), 8.0, 1000, 1000)
 
 
 CALLS = (call_rnnt, call_ctc, call_scores, call_dense)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from neve.errors import NeveError
-from neve.fsa.backends.cuda import dense
-from neve.fsa.backends.structures import Graphs
+from neve.fsa.backends.cpu import dense as cpu
+from neve.fsa.backends.cuda import dense, trellis
+from neve.fsa.backends.structures import Graphs, Lattices
 from neve.kernels import Graph
 from neve.kernels.search import lattice_search, one_best
 
@@ -53,6 +54,10 @@ def on_device(graph_list):
     ]
     fields = [np.concatenate(rows), *fields, states[:-1], np.diff(states)]
     return Graphs(*(torch.from_numpy(x).to(DEVICE) for x in fields)), arcs
+
+
+def on_cpu(tensors):
+    return [x.cpu() for x in tensors]
 
 
 def random_batch(rng, most_frames=7):
@@ -121,6 +126,21 @@ def test_lattices(pruning, seed):
             arc_map = found.arc_map[mine].cpu().numpy()
             arc_map = np.where(arc_map < 0, -1, arc_map - arcs[n])
             np.testing.assert_array_equal(arc_map, wanted.arc_map, where)
+
+
+def test_unpruned_lattices(seed, monkeypatch):
+    monkeypatch.setattr(trellis, "LANES", 4)
+    rng = np.random.default_rng(seed)
+    for case in range(8):
+        _, there, _, _, _, inputs, _ = random_batch(rng, 5)
+        segments = torch.from_numpy(rng.integers(0, 4, 4)).to(DEVICE)
+        limits = (float(rng.choice([0.5, 2.0, 8.0])), int(rng.choice([40, 1000])), 1000)
+        wanted = cpu.lattice_unpruned(Graphs(*on_cpu(there)), *on_cpu((*inputs, segments)), *limits)
+        found = dense.lattice_unpruned(there, *inputs, segments, *limits)
+        for name, x, y in zip(Lattices._fields, found, wanted):
+            assert torch.equal(x.cpu(), y), f"seed {seed}, case {case}, {name}"
+    with pytest.raises(NeveError, match="max_states"):
+        dense.lattice_unpruned(there, *inputs, segments, 1.0, 1e-9, 1000)
 
 
 def test_lack_of_room_names_what_to_lower(monkeypatch):

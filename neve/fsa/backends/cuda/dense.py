@@ -13,7 +13,10 @@ from torch import Tensor
 from neve.errors import NeveError
 from neve.fsa.backends.cuda import dense_kernels as _kernels
 from neve.fsa.backends.cuda.launch import start, warps
+from neve.fsa.backends.cuda.trellis import lattice_unpruned
 from neve.fsa.backends.structures import Graphs, Lattices, Paths
+
+__all__ = ["lattice", "lattice_unpruned", "one_best"]
 
 NONE = 0x7FFFFFFF  # see token_passing
 LANES = 1024
