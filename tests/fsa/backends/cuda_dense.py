@@ -7,8 +7,18 @@ import pytest
 import torch
 
 from neve.errors import NeveError
+from neve.fsa import (
+    DenseFsaVec,
+    RaggedTensor,
+    ctc_graph,
+    exact_ctc_loss,
+    intersect_dense,
+    intersect_dense_pruned,
+    shortest_path,
+)
+from neve.fsa.backends import use
 from neve.fsa.backends.cpu import dense as cpu
-from neve.fsa.backends.cuda import dense, trellis
+from neve.fsa.backends.cuda import dense, scores, trellis
 from neve.fsa.backends.structures import Graphs, Lattices
 from neve.kernels import Graph
 from neve.kernels.search import lattice_search, one_best
@@ -21,6 +31,8 @@ CLASSES = 4
 def few_lanes(monkeypatch):
     """So few lanes and so little room that blocks end everywhere and some searches are repeated."""
     monkeypatch.setattr(dense, "LANES", 8)
+    monkeypatch.setattr(scores, "LANES", 32)
+    monkeypatch.setattr(trellis, "LANES", 8)
     monkeypatch.setattr(dense, "TOKENS_A_FRAME", 4)
     monkeypatch.setattr(dense, "ARCS", 64)
 
@@ -128,8 +140,7 @@ def test_lattices(pruning, seed):
             np.testing.assert_array_equal(arc_map, wanted.arc_map, where)
 
 
-def test_unpruned_lattices(seed, monkeypatch):
-    monkeypatch.setattr(trellis, "LANES", 4)
+def test_unpruned_lattices(seed):
     rng = np.random.default_rng(seed)
     for case in range(8):
         _, there, _, _, _, inputs, _ = random_batch(rng, 5)
@@ -141,6 +152,41 @@ def test_unpruned_lattices(seed, monkeypatch):
             assert torch.equal(x.cpu(), y), f"seed {seed}, case {case}, {name}"
     with pytest.raises(NeveError, match="max_states"):
         dense.lattice_unpruned(there, *inputs, segments, 1.0, 1e-9, 1000)
+
+
+def test_lattices_through_the_front():
+    """Scores, gradients and best paths of both intersections, all computed by the backend."""
+    tokens = [[1, 2, 3], [3, 3], [2]]
+    log_probs = torch.randn(3, 8, CLASSES).log_softmax(-1)
+    segments = torch.tensor([[0, 0, 8], [1, 1, 7], [2, 0, 5]], dtype=torch.int32)
+
+    def everything(device):
+        leaf = log_probs.to(device, copy=True).requires_grad_()
+        graphs = ctc_graph(tokens).to(device)
+        frames = DenseFsaVec(leaf, segments)
+        results = []
+        for lattice in (
+            intersect_dense_pruned(graphs, frames, 20.0, 8.0, 1, 1000),
+            intersect_dense(graphs, frames, 8.0),
+        ):
+            totals = lattice.get_tot_scores(use_double_scores=True, log_semiring=True)
+            totals.sum().backward()
+            best = shortest_path(lattice)
+            results += [totals, leaf.grad.clone(), lattice.get_arc_post(True, True)]
+            results += [best.labels, best.get_tot_scores(True, False)]
+        targets = RaggedTensor(tokens).to(device)
+        loss = exact_ctc_loss(leaf, targets, torch.tensor([8, 7, 5]), reduction="sum")
+        loss.backward()
+        return [*results, loss, leaf.grad]
+
+    with use("cpu"):
+        wanted = everything("cpu")
+    with use("cuda"):
+        found = everything(DEVICE)
+    for number, (x, y) in enumerate(zip(found, wanted)):
+        torch.testing.assert_close(
+            x.detach().cpu(), y.detach(), rtol=1e-5, atol=1e-5, msg=f"result {number}"
+        )
 
 
 def test_lack_of_room_names_what_to_lower(monkeypatch):

@@ -100,6 +100,7 @@ def one_best(
             back_token, back_arc, lanes,
         )  # fmt: skip
         set_slots(slot, tok_state, begin, end, False, lanes)
+        end = tl.where(fault == 0, end, begin)  # in vain: the search will be done again
     tl.store(faults + n, fault)
     tl.store(path_lengths + n, tl.where(end > begin, num_frames, 0))
     token = begin
@@ -244,10 +245,13 @@ def lattice(
         )  # fmt: skip
         fault = fault | new_fault | tl.where(end + made > most_tokens, TOO_FEW_TOKENS, 0)
         begin, end = end, tl.minimum(end + made, most_tokens)
-        num_arcs += arcs_between_tokens(
+        kept = arcs_between_tokens(
             arc_src, arc_dst, arc_id, arc_score, num_arcs, count, slot, tok_forward, lanes
         )
         set_slots(slot, tok_state, begin, end, False, lanes)
+        # in vain: the search will be done again. Arcs lead to tokens that there are, always
+        end = tl.where(fault == 0, end, begin)
+        num_arcs += tl.where(fault == 0, kept, 0)
         tl.store(first + t + 2, end)
         tl.store(arc_first + t + 1, num_arcs)
         tl.debug_barrier()
