@@ -6,7 +6,6 @@ work on the last axis and are differentiable where numbers are floats.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.indexing import index_select
 from neve.fsa.ragged_shape import RaggedShape
+from neve.fsa.ragged_text import flatten_lists, lists_text, nested_list, parse_lists
 
 _DTYPES = (torch.int32, torch.float32, torch.float64)
 
@@ -48,8 +49,8 @@ class RaggedTensor:
             flat = data.reshape(-1)
             self._set(shape, flat.to(dtype or (flat.dtype if flat.dtype in _DTYPES else None)))
             return
-        lists = _parsed(data) if isinstance(data, str) else data
-        splits, flat = _flattened(lists)
+        lists = parse_lists(data) if isinstance(data, str) else data
+        splits, flat = flatten_lists(lists)
         if dtype is None:
             whole = all(isinstance(number, int) for number in flat)
             dtype = torch.int32 if whole else torch.float32
@@ -123,6 +124,7 @@ class RaggedTensor:
     def tot_size(self, axis: int) -> int:
         return self.shape.tot_size(axis)
 
+    @property
     def is_cuda(self) -> bool:
         return self.values.is_cuda
 
@@ -148,7 +150,7 @@ class RaggedTensor:
         return RaggedTensor(self.shape, self.values.clone())
 
     def tolist(self) -> list:
-        return _nested_list(self.shape, self.values.tolist())
+        return nested_list(self.shape, self.values.tolist())
 
     def __eq__(self, other) -> bool:
         return (
@@ -161,7 +163,9 @@ class RaggedTensor:
     __hash__ = None
 
     def __str__(self) -> str:
-        return f"RaggedTensor({self.tolist()}, dtype={self.dtype})"
+        """As k2 prints it: a line for each innermost list."""
+        text = lists_text(self.tolist(), indent=len("RaggedTensor("))
+        return f"RaggedTensor({text}, dtype={self.dtype})"
 
     def __repr__(self) -> str:
         if self.numel() <= 100 and len(self) <= 100:
@@ -169,8 +173,8 @@ class RaggedTensor:
         return f"RaggedTensor({len(self)} rows, {self.numel()} values, dtype={self.dtype})"
 
     def to_str_simple(self) -> str:
-        """The numbers in brackets, without dtype."""
-        return f"RaggedTensor({self.tolist()})"
+        """The same on one line."""
+        return f"RaggedTensor({lists_text(self.tolist())}, dtype={self.dtype})"
 
     # Parts
 
@@ -277,22 +281,25 @@ class RaggedTensor:
         return RaggedTensor(self.shape, self.values.detach())
 
     def logsumexp(self, initial_value: float = -torch.inf) -> Tensor:
-        """(rows,): log-sum-exp of each list; initial_value for an empty one. Floats only."""
+        """(rows,): log-sum-exp of each list and of initial_value. Floats only."""
         rows, count = self._rows()
         self._needs_floats("logsumexp")
-        high = self.detach().max(-torch.inf)
+        high = self.detach().max(initial_value)
         high = torch.where(high > -torch.inf, high, 0.0)
-        sums = self.values.new_zeros(count).index_add(0, rows, torch.exp(self.values - high[rows]))
-        empty = torch.diff(self.row_splits) == 0
-        return torch.where(empty, initial_value, torch.where(empty, 1.0, sums).log() + high)
+        sums = torch.exp(initial_value - high)
+        sums = sums.index_add(0, rows, torch.exp(self.values - high[rows]))
+        empty = sums == 0  # its gradient is 0, not NaN
+        return torch.where(empty, -torch.inf, torch.where(empty, 1.0, sums).log() + high)
 
     def normalize(self, use_log: bool) -> RaggedTensor:
-        """Each list minus its log-sum-exp, or divided by its sum. Floats only."""
+        """Each list minus its log-sum-exp, or divided by its sum (0 counts as epsilon)."""
         rows, _ = self._rows()
         self._needs_floats("normalize")
         if use_log:
             return RaggedTensor(self.shape, self.values - self.logsumexp()[rows])
-        return RaggedTensor(self.shape, self.values / self.sum()[rows])
+        sums = self.sum()
+        sums = torch.where(sums == 0, torch.finfo(self.dtype).eps, sums)
+        return RaggedTensor(self.shape, self.values / sums[rows])
 
     def _needs_floats(self, what: str) -> None:
         if not self.dtype.is_floating_point:
@@ -341,23 +348,9 @@ class RaggedTensor:
         Returns (the lists in the order of their first appearance, how often each is there, where
         the first of each was). k2 orders them by hash.
         """
-        lists = self.tolist() if self.num_axes == 3 else [self.tolist()]
-        if self.num_axes > 3:
-            raise NeveError(f"unique: two or three axes are needed, there are {self.num_axes}")
-        kept, repeats, old, place = [], [], [], 0
-        for group in lists:
-            first: dict[tuple, int] = {}
-            counts: dict[tuple, int] = {}
-            for row in map(tuple, group):
-                first.setdefault(row, place)
-                counts[row] = counts.get(row, 0) + 1
-                place += 1
-            kept.append([list(row) for row in first])
-            repeats.append(list(counts.values()))
-            old += first.values()
-        kept = _of_depth(kept if self.num_axes == 3 else kept[0], self.num_axes, self)
-        counts = RaggedTensor(repeats, dtype=torch.int32, device=self.device)
-        places = torch.tensor(old, dtype=torch.int32, device=self.device)
+        from neve.fsa.ragged_unique import unique
+
+        kept, counts, places = unique(self)
         return (
             kept,
             counts if need_num_repeats else None,
@@ -430,109 +423,11 @@ def regular_ragged_shape(dim0: int, dim1: int) -> RaggedShape:
     return RaggedShape.regular_ragged_shape(dim0, dim1)
 
 
-def index(
-    src: RaggedTensor, indexes: Tensor | RaggedTensor, axis: int = 0, need_value_indexes=False
-):
-    """`src.index(...)`."""
-    return src.index(indexes, axis, need_value_indexes)
+def index(src: Tensor, indexes: RaggedTensor, default_value: float = 0) -> RaggedTensor:
+    """src (N,) at each of the indexes: a ragged tensor of their shape; default_value for -1."""
+    return RaggedTensor(indexes.shape, index_select(src, indexes.values, default_value))
 
 
-def index_select(src: Tensor, index: Tensor, default_value: float = 0) -> Tensor:
-    """src[index] of src (N,) or (N, C) and index (M,) int; default_value where the index is -1.
-
-    Differentiable with respect to src.
-    """
-    from neve.fsa.fsa import take
-
-    if index.ndim != 1 or index.is_floating_point():
-        raise NeveError(f"index: one row of whole numbers is needed, not {index.dtype}")
-    if len(index) and (int(index.max()) >= len(src) or int(index.min()) < -1):
-        raise NeveError(f"index: must be in -1..{len(src) - 1}")
-    return take(src, index.long(), default_value)
-
-
-def index_add(index: Tensor, value: Tensor, in_out: Tensor) -> None:
-    """Adds value[i] to in_out[index[i]] in place, but for those with index -1."""
-    keep = index >= 0
-    in_out.index_add_(0, index[keep].long(), value[keep])
-
-
-def simple_ragged_index_select(src: Tensor, indexes: RaggedTensor) -> Tensor:
-    """(lists,): of src (N,) int the one that a list of indexes names and that is not 0; else 0."""
-    rows, count = indexes._rows()
-    found = src[indexes.values.long()]
-    keep = found != 0
-    if len(rows[keep]) != len(torch.unique(rows[keep])):
-        raise NeveError("indexes: a list names several numbers that are not 0")
-    return src.new_zeros(count).index_put((rows[keep],), found[keep])
-
-
-def nested(shape: RaggedShape, items: list[str]) -> str:
-    """Items in brackets, as k2 prints shapes."""
-
-    def text(part) -> str:
-        return part if isinstance(part, str) else " ".join(["[", *map(text, part), "]"])
-
-    return text(_nested_list(shape, items))
-
-
-def _nested_list(shape: RaggedShape, items: list) -> list:
-    for axis in range(shape.num_axes - 1, 0, -1):
-        splits = shape.row_splits(axis).tolist()
-        items = [items[a:b] for a, b in zip(splits, splits[1:])]
-    return items
-
-
-def _parsed(text: str) -> list:
-    """Nested lists from text; numbers are parted by spaces or commas."""
-    stack: list[list] = [[]]
-    for token in re.findall(r"[\[\]]|[^\s,\[\]]+", text):
-        if token == "[":
-            stack.append([])
-        elif token == "]":
-            if len(stack) == 1:
-                raise NeveError("data: a closing bracket too many")
-            done = stack.pop()
-            stack[-1].append(done)
-        else:
-            try:
-                number = int(token) if re.fullmatch(r"[+-]?\d+", token) else float(token)
-            except ValueError:
-                raise NeveError(f"data: {token!r} is not a number") from None
-            stack[-1].append(number)
-    if len(stack) != 1 or len(stack[0]) != 1 or not isinstance(stack[0][0], list):
-        raise NeveError("data: one list in brackets is needed, such as [[1 2] [3]]")
-    return stack[0][0]
-
-
-def _flattened(lists: Any) -> tuple[list[list[int]], list]:
-    """(row splits of each axis, numbers); lists of lists at least, all equally deep."""
-    if not isinstance(lists, list | tuple):
-        raise NeveError(f"data: lists of lists are needed, not {type(lists).__name__}")
-    splits, level = [], list(lists)
-    while True:
-        are_lists = [isinstance(item, list | tuple) for item in level]
-        if splits and not any(are_lists) and (level or len(splits) >= 1):
-            break
-        if not all(are_lists):
-            raise NeveError("data: lists of one depth are needed, at least two deep")
-        ends = [0]
-        for item in level:
-            ends.append(ends[-1] + len(item))
-        splits.append(ends)
-        level = [element for item in level for element in item]
-    return splits, level
-
-
-def _of_depth(lists: list, num_axes: int, like: RaggedTensor) -> RaggedTensor:
-    """Nested lists as a ragged tensor of so many axes, even if some are empty throughout."""
-    splits, level = [], lists
-    for _ in range(num_axes - 1):
-        ends = [0]
-        for item in level:
-            ends.append(ends[-1] + len(item))
-        splits.append(torch.tensor(ends, device=like.device))
-        level = [element for item in level for element in item]
-    return RaggedTensor.from_row_splits(
-        splits, torch.tensor(level, dtype=like.dtype, device=like.device)
-    )
+def index_and_sum(src: Tensor, indexes: RaggedTensor) -> Tensor:
+    """(lists,): the sum of src (N,) at the indexes of each list; those of -1 do not count."""
+    return index(src, indexes).sum()

@@ -84,6 +84,16 @@ class RaggedShape:
     def to(self, device: str | torch.device) -> RaggedShape:
         return self.from_row_splits([splits.to(device) for splits in self._splits])
 
+    def __getitem__(self, index: int) -> RaggedShape:
+        """List `index` of at least three axes."""
+        if self.num_axes < 3:
+            raise NeveError("a list of a shape of two axes has no shape itself")
+        try:
+            index = range(self.dim0)[index]
+        except IndexError:
+            raise NeveError(f"index: {index}, but there are {self.dim0} lists") from None
+        return self.index(0, torch.tensor([index], device=self.device))[0].remove_axis(0)
+
     def get_layer(self, layer: int) -> RaggedShape:
         """Axes layer and layer+1 alone."""
         return self.from_row_splits([self.row_splits(layer + 1)])
@@ -152,9 +162,9 @@ class RaggedShape:
     __hash__ = None
 
     def __repr__(self) -> str:
-        from neve.fsa.ragged import nested
+        from neve.fsa.ragged_text import shape_text
 
-        return nested(self, ["x"] * self.numel())
+        return shape_text(self)
 
 
 def _checked(splits: Tensor, axis: int) -> Tensor:

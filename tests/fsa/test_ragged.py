@@ -78,8 +78,10 @@ def test_operations_over_the_last_axis():
         assert one.argmax().tolist() == last, where
         high = [x if r and max(r) >= 1 else -1 for x, r in zip(last, rows)]
         assert one.argmax(1).tolist() == high, where
-        sums = [math.log(sum(math.exp(x) for x in r)) if r else -7 for r in rows]
+        sums = [math.log(sum(math.exp(x) for x in [*r, -7])) for r in rows]
         np.testing.assert_allclose(one.logsumexp(-7), sums, rtol=1e-9, err_msg=where)
+        sums = [math.log(sum(math.exp(x) for x in r)) if r else -math.inf for r in rows]
+        np.testing.assert_allclose(one.logsumexp(), sums, rtol=1e-9, atol=1e-9, err_msg=where)
         logs = [x - total for r, total in zip(rows, sums) for x in r]
         np.testing.assert_allclose(one.normalize(True).values, logs, atol=1e-9, err_msg=where)
         value = torch.arange(len(rows), dtype=torch.float64)
@@ -162,6 +164,8 @@ def test_gradients():
     for use in (
         lambda r: r.sum(),
         lambda r: r.logsumexp(0.0),
+        lambda r: r.logsumexp()[[0, 2, 3]],
+        lambda r: ragged.index_and_sum(r.values, RaggedTensor([[0, -1, 0], [], [5, 2]])),
         lambda r: r.max(-9.0),
         lambda r: r.normalize(True).values,
         lambda r: r.normalize(False).values,
@@ -171,6 +175,47 @@ def test_gradients():
         assert check(lambda v, use=use: use(RaggedTensor(shape, v)), values)
     index = torch.tensor([2, -1, 2, 0])
     assert check(lambda v: index_select(v, index, 5.0), values)
+
+
+def test_text_is_as_k2_prints_it():
+    lists = RaggedTensor([[[1, 2], []], [[]], [[3], [4, 5]]])
+    indent = " " * len("RaggedTensor(")
+    lines = ["[[[1, 2],", "  []],", " [[]],", " [[3],", "  [4, 5]]]"]
+    assert str(lists) == f"RaggedTensor({f'{chr(10)}{indent}'.join(lines)}, dtype=torch.int32)"
+    numbers = RaggedTensor([[1.5, 1e-10, 3.14159265], [1e20, 100000.0, 1234567.0, math.inf]])
+    assert numbers.to_str_simple() == (
+        "RaggedTensor([[1.5, 1e-10, 3.14159], [1e+20, 100000, 1.23457e+06, inf]], "
+        "dtype=torch.float32)"
+    )
+    assert str(RaggedTensor([])) == "RaggedTensor([], dtype=torch.int32)"
+    assert repr(lists.shape) == "[ [ [ x x ] [ ] ] [ [ ] ] [ [ x ] [ x x ] ] ]"
+    assert len(repr(RaggedTensor([[1]] * 101))) < 100
+
+
+def test_lists_of_shapes():
+    for rng, where in cases():
+        axes = int(rng.integers(3, 5))
+        lists, one = random_ragged(rng, axes)
+        for i in range(len(lists)):
+            assert one.shape[i] == one[i].shape, where
+            assert one.shape[i - len(lists)] == one[i].shape, where
+        for i in (len(lists), -len(lists) - 1):
+            with pytest.raises(NeveError, match="index"):
+                one.shape[i]
+    with pytest.raises(NeveError, match="two axes"):
+        RaggedShape("[[x]]")[0]
+
+
+def test_sums_of_what_lists_name():
+    for rng, where in cases():
+        indexes, one = random_ragged(rng)
+        indexes = [[i % 8 - 1 for i in row] for row in indexes]
+        one.values = one.values % 8 - 1
+        src = torch.from_numpy(rng.normal(size=7))
+        found = ragged.index(src, one, default_value=5.0)
+        assert found.tolist() == [[src[i].item() if i >= 0 else 5 for i in r] for r in indexes]
+        sums = [sum(src[i].item() for i in row if i >= 0) for row in indexes]
+        np.testing.assert_allclose(ragged.index_and_sum(src, one), sums, atol=1e-12, err_msg=where)
 
 
 def test_functions_on_indices():
