@@ -93,8 +93,9 @@ def dense_totals(
     """(totals (N,), gradient of their sum (N, T, C) or None, gradient of each graph's scores).
 
     One graph for each row of log_probs (N, T, C), of which lengths (N,) frames count; `scores` are
-    those of its arcs, float32 or float64, and take the place of the graph's own. Arcs that emit a label above 0 get delay_penalty * (length // 2 - frame). A row without a path has total
-    -inf and gradient 0; NaN or +inf where it counts gives NaN.
+    those of its arcs, float32 or float64, and take the place of the graph's own. Arcs that emit a
+    label above 0 get delay_penalty * (length // 2 - frame). A row without a path has total -inf and
+    gradient 0; NaN or +inf where it counts gives NaN.
     """
     totals = np.empty(len(log_probs), log_probs.dtype)
     grad = np.zeros_like(log_probs) if want_grad else None
