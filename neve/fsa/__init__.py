@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Fsa": ".fsa",
         "FsaVec": ".fsa",
         "Graph": "neve.kernels.graph",
-        "Path": "neve.kernels.search",
+        "Path": "neve.kernels.best_path",
         "RaggedShape": ".ragged_shape",
         "RaggedTensor": ".ragged",
         "RnntDecodingConfig": ".streams",
