@@ -51,6 +51,10 @@ def resources(kernel, arch):
 def compile_only(self, *args, grid, warmup, num_warps=4, **meta):
     values = dict(zip(self.arg_names, args)) | meta
     constants = {self.arg_names[i]: values[self.arg_names[i]] for i in self.constexprs}
+    for parameter in self.params:  # as when a kernel is started, whole numbers that are 1
+        if type(values[parameter.name]) is int and values[parameter.name] == 1:
+            if not parameter.do_not_specialize:
+                constants[parameter.name] = 1
     signature = {
         name: "constexpr" if name in constants else type_of(values[name]) for name in self.arg_names
     }

@@ -20,8 +20,7 @@ from neve.fsa.backends import use
 from neve.fsa.backends.cpu import dense as cpu
 from neve.fsa.backends.cuda import dense, scores, trellis
 from neve.fsa.backends.structures import Graphs, Lattices
-from neve.kernels import Graph
-from neve.kernels.search import lattice_search, one_best
+from neve.kernels import Graph, lattice_search, one_best
 
 DEVICE = os.environ["NEVE_TEST_DEVICE"]
 CLASSES = 4
@@ -95,7 +94,7 @@ def random_batch(rng, most_frames=7):
 
 def test_best_paths(seed):
     rng = np.random.default_rng(seed)
-    for case in range(25):
+    for case in range(15):
         graphs, there, arcs, log_probs, lengths, inputs, beams = random_batch(rng)
         found = dense.one_best(there, *inputs, **beams)
         ends = found.counts.cumsum(0).tolist()
@@ -115,10 +114,10 @@ def test_best_paths(seed):
 @pytest.mark.parametrize("pruning", ["exact", "k2"])
 def test_lattices(pruning, seed):
     rng = np.random.default_rng(seed)
-    for case in range(12):
-        # the last ones are long enough for windows of backward pruning
+    for case in range(7):
+        # the last one is long enough for windows of backward pruning
         graphs, there, arcs, log_probs, lengths, inputs, beams = random_batch(
-            rng, 7 if case < 10 else 60
+            rng, 7 if case < 6 else 45
         )
         beams["output_beam"] = float(rng.choice([0.5, 2.0, 8.0]))
         found = dense.lattice(there, *inputs, **beams, exact=pruning == "exact")
@@ -142,7 +141,7 @@ def test_lattices(pruning, seed):
 
 def test_unpruned_lattices(seed):
     rng = np.random.default_rng(seed)
-    for case in range(8):
+    for case in range(6):
         _, there, _, _, _, inputs, _ = random_batch(rng, 5)
         segments = torch.from_numpy(rng.integers(0, 4, 4)).to(DEVICE)
         limits = (float(rng.choice([0.5, 2.0, 8.0])), int(rng.choice([40, 1000])), 1000)
@@ -150,15 +149,13 @@ def test_unpruned_lattices(seed):
         found = dense.lattice_unpruned(there, *inputs, segments, *limits)
         for name, x, y in zip(Lattices._fields, found, wanted):
             assert torch.equal(x.cpu(), y), f"seed {seed}, case {case}, {name}"
-    with pytest.raises(NeveError, match="max_states"):
-        dense.lattice_unpruned(there, *inputs, segments, 1.0, 1e-9, 1000)
 
 
 def test_lattices_through_the_front():
     """Scores, gradients and best paths of both intersections, all computed by the backend."""
-    tokens = [[1, 2, 3], [3, 3], [2]]
-    log_probs = torch.randn(3, 8, CLASSES).log_softmax(-1)
-    segments = torch.tensor([[0, 0, 8], [1, 1, 7], [2, 0, 5]], dtype=torch.int32)
+    tokens = [[1, 2, 3], [3]]
+    log_probs = torch.randn(2, 5, CLASSES).log_softmax(-1)
+    segments = torch.tensor([[0, 0, 5], [1, 1, 4]], dtype=torch.int32)
 
     def everything(device):
         leaf = log_probs.to(device, copy=True).requires_grad_()
@@ -175,7 +172,7 @@ def test_lattices_through_the_front():
             results += [totals, leaf.grad.clone(), lattice.get_arc_post(True, True)]
             results += [best.labels, best.get_tot_scores(True, False)]
         targets = RaggedTensor(tokens).to(device)
-        loss = exact_ctc_loss(leaf, targets, torch.tensor([8, 7, 5]), reduction="sum")
+        loss = exact_ctc_loss(leaf, targets, torch.tensor([5, 4]), reduction="sum")
         loss.backward()
         return [*results, loss, leaf.grad]
 
@@ -201,6 +198,8 @@ def test_lack_of_room_names_what_to_lower(monkeypatch):
     monkeypatch.setattr(dense, "MOST", 3)
     with pytest.raises(NeveError, match="max_active"):
         dense.one_best(there, *inputs, 20.0, 0, 10, False)
+    with pytest.raises(NeveError, match="max_states"):
+        dense.lattice_unpruned(there, *inputs, torch.zeros(1).long().to(DEVICE), 1.0, 3, 1000)
 
 
 def test_no_sequences():

@@ -47,7 +47,7 @@ def random_boundary(batch, num_symbols, frames, kind):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", ["regular", "modified"])
 def test_mutual_information(kind, dtype, seed):
-    for case in range(4):
+    for case in range(3):
         batch, num_symbols, frames = 13, int(torch.randint(0, 5, ())), int(torch.randint(1, 5, ()))
         px = torch.randn(batch, num_symbols, frames + (kind == "regular"), dtype=dtype)
         py = torch.randn(batch, num_symbols + 1, frames, dtype=dtype)
@@ -66,8 +66,8 @@ def test_mutual_information(kind, dtype, seed):
 
 
 def test_mutual_information_of_long_utterances_in_float32():
-    px, py = torch.randn(1, 9, 101) - 5, torch.randn(1, 10, 100) - 5
-    boundary = torch.tensor([[1, 3, 9, 98]])
+    px, py = torch.randn(1, 9, 71) - 5, torch.randn(1, 10, 70) - 5
+    boundary = torch.tensor([[1, 3, 9, 68]])
     wanted = cpu.mutual_information(px, py, boundary, True)
     found = cuda.mutual_information(*on_device(px, py, boundary), True)
     torch.testing.assert_close(found[0].cpu(), wanted[0], rtol=1e-6, atol=0)
@@ -86,7 +86,7 @@ def random_begins(batch, frames, width, num_symbols, kind):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", TYPES)
 def test_pruned(kind, dtype, seed):
-    for case in range(4):
+    for case in range(3):
         batch, num_symbols, frames = 10, int(torch.randint(0, 5, ())), int(torch.randint(1, 5, ()))
         width = int(torch.randint(1, num_symbols + 2, ()))
         classes = int(torch.randint(2, 20, ()))
@@ -133,7 +133,7 @@ def test_rows_longer_than_a_block():
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_losses_and_their_gradients_through_the_front(kind):
-    batch, frames, num_symbols, classes = 3, 6, 4, 7
+    batch, frames, num_symbols, classes = 3, 5, 3, 5
     torch.manual_seed(1)
     tensors = [
         torch.randn(batch, num_symbols + 1, classes),
@@ -141,7 +141,7 @@ def test_losses_and_their_gradients_through_the_front(kind):
         torch.randn(batch, frames, num_symbols + 1, classes),
     ]
     symbols = torch.randint(1, classes, (batch, num_symbols))
-    boundary = torch.tensor([[0, 0, 4, 6], [0, 0, 2, 5], [0, 0, 0, 1]])
+    boundary = torch.tensor([[0, 0, 3, 5], [0, 0, 2, 4], [0, 0, 0, 1]])
 
     def everything(device):
         lm, am, logits = (x.to(device).requires_grad_() for x in tensors)

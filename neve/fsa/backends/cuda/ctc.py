@@ -16,7 +16,7 @@ from neve.fsa.backends.cuda.arithmetic import lane_after, lane_before, log_add
 from neve.fsa.backends.cuda.launch import power_of_two, start, tl, triton, warps
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "classes", "max_target", "blank"])
 def _forward_backward(
     log_probs, targets, lengths, target_lengths, delay_penalty, losses, shares, frames, classes,
     max_target, blank, modified: tl.constexpr, want_grad: tl.constexpr,
@@ -91,7 +91,7 @@ def _add_equal(label_a, sum_a, label_b, sum_b):
     return label_b, tl.where(label_a == label_b, sum_a + sum_b, sum_b)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "classes", "max_target", "blank"])
 def _scatter(
     occupation, order, sorted_labels, lengths, target_lengths, losses, grad, frames, classes,
     max_target, blank, lanes: tl.constexpr,

@@ -91,7 +91,7 @@ def one_best(
 ) -> Paths:
     """The best path of each sequence; log_probs (N, T, C) float32, lengths (N,) int64.
 
-    See neve.kernels.search.one_best. Raises NeveError if the device lacks the memory.
+    See neve.kernels.best_path.one_best. Raises NeveError if the device lacks the memory.
     """
     log_probs = log_probs.contiguous()
     batch, most_frames, classes = log_probs.shape

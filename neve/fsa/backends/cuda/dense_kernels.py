@@ -23,6 +23,8 @@ from neve.fsa.backends.cuda.token_passing import (
 WINDOW = tl.constexpr(30)
 STEP = tl.constexpr(20)
 
+SIZES = ["min_active", "max_active", "max_frames", "classes", "most_tokens", "most_arcs"]
+
 
 @triton.jit
 def _list_arcs(
@@ -48,7 +50,7 @@ def _list_arcs(
     return count, best, fault
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def one_best(
     rows, dst, labels, scores, state_begins, state_counts, log_probs, lengths, slots, slot_begins,
     tok_state, tok_forward, tok_offset, tok_best, back_token, back_arc,
@@ -127,7 +129,8 @@ def _prune(
     for k0 in range(low, high, lanes):
         k = k0 + lane
         forward = tl.load(tok_forward + k, mask=k < high, other=0.0)
-        tl.store(tok_backward + k, tl.where(k >= closing, -forward, -float("inf")), mask=k < high)
+        score = tl.where(k >= closing, 0.0 - forward, -float("inf"))  # no -0.0: atomic_max errs
+        tl.store(tok_backward + k, score, mask=k < high)
     tl.debug_barrier()
     for back in range(0, end - begin):
         t = end - 1 - back
@@ -193,7 +196,7 @@ def _prune(
     return tokens, arcs
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def lattice(
     rows, dst, labels, scores, state_begins, state_counts, log_probs, lengths, slots, slot_begins,
     tok_state, tok_forward, tok_offset, tok_backward,

@@ -1,4 +1,8 @@
-"""Triton, and how its kernels are started: on the device of their tensors."""
+"""Triton, and how its kernels are started: on the device of their tensors.
+
+Sizes that change from batch to batch are not to be specialised upon (do_not_specialize), or Triton
+compiles a kernel again for each combination of those that are 1 or multiples of 16.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,9 @@ def _share_at(begins, s, k, t1, width, kind: tl.constexpr, band: tl.constexpr):
     return k * width + s, s < width
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["px_row", "py_row", "begins_row", "shares_row", "width", "x_row", "frames"]
+)
 def _recursion(
     px, py, begins, delay_penalty, boundary, totals, shares, gx, gy,
     px_row, py_row, begins_row, shares_row, width, x_row, frames,

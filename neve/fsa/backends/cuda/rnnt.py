@@ -66,7 +66,7 @@ def _symbol_of(symbols, begins, boundary, row, frames, width, num_symbols):
     return b, inside, has_symbol, tl.load(symbols + b * num_symbols + s, mask=has_symbol, other=0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "width", "num_symbols", "blank"])
 def _log_probs(
     logits, symbols, begins, boundary, norm, px, py, frames, width, num_symbols, classes, blank,
     hat: tl.constexpr, block: tl.constexpr,
@@ -108,7 +108,7 @@ def _log_probs(
         tl.store(py + row, y)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "width", "num_symbols", "blank"])
 def _logit_gradient(
     logits, symbols, begins, boundary, norm, gx, gy, grad, out, frames, width, num_symbols, classes,
     blank, hat: tl.constexpr, block: tl.constexpr,

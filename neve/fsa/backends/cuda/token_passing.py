@@ -1,7 +1,7 @@
 """Token passing over a graph inside one kernel, a program a sequence, no frame seen by the host.
 
-It is neve.kernels.search step by step, with the lanes of a program over tokens or arcs: tokens come
-out in the same order, so that results are the same, ties included. Each sequence has
+It is neve.kernels.token_passing step by step, with the lanes of a program over tokens or arcs:
+tokens come out in the same order, so that results are the same, ties included. Each sequence has
 
 tokens, of all frames one after another: tok_state and tok_forward (score), tok_offset (where the
     arcs of a token begin among those of its frame); tokens of frame t from first[t] on
@@ -24,7 +24,7 @@ TOO_FEW_ARCS = tl.constexpr(2)
 
 @triton.jit
 def next_beam(beam, search_beam, active, frame, num_frames, min_active, max_active):
-    """The beam for the arcs that leave `frame`; see neve.kernels.search."""
+    """The beam for the arcs that leave `frame`; see neve.kernels.token_passing."""
     near_end = frame + 5 >= num_frames
     least = tl.where(near_end, tl.maximum(min_active, max_active // 2), min_active)
     crowded = tl.where(near_end, beam, 0.8 * tl.minimum(beam, search_beam))

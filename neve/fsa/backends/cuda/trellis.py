@@ -45,7 +45,7 @@ def _arcs(e, end, sources, dst, labels, scores, begin, frame_scores, at_end):
     return source, tl.load(dst + e, mask=there, other=0), score
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["max_frames", "classes"])
 def _best_scores(
     rows, dst, labels, scores, begins, counts, sources, offsets, log_probs, lengths, segments,
     forward, backward, max_frames, classes, lanes: tl.constexpr,
@@ -88,7 +88,7 @@ def _best_scores(
         tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["max_frames", "classes"])
 def _keep(
     rows, dst, labels, scores, begins, counts, sources, offsets, log_probs, lengths, segments,
     forward, backward, number, states_kept, arcs_kept, state_firsts, arc_firsts,
