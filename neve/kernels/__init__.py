@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "Graph": ".graph",
         "Lattice": ".search",
-        "Path": ".search",
+        "Path": ".best_path",
         "arc_order": ".structure",
         "arc_sort": ".structure",
         "compose_ctc": ".ctc",
@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "gather_ragged": ".structure",
         "lattice_search": ".search",
         "minimize": ".minimize",
-        "one_best": ".search",
+        "one_best": ".best_path",
         "remove_epsilon": ".epsilon",
         "select_arcs": ".structure",
         "warm_up": ".warm_up",

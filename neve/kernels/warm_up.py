@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from neve.kernels.best_path import one_best
 from neve.kernels.ctc import compose_ctc
 from neve.kernels.epsilon import remove_epsilon
 from neve.kernels.graph import Graph
 from neve.kernels.minimize import minimize
-from neve.kernels.search import lattice_search, one_best
+from neve.kernels.search import lattice_search
+from neve.kernels.streams import advance, contexts_of
 from neve.kernels.structure import arc_sort
 from neve.kernels.totals import Arcs, backward_scores, best_paths, forward_scores
 
@@ -28,3 +30,7 @@ def warm_up() -> None:
         for log_semiring in (False, True):
             forward_scores(arcs, log_semiring)
             backward_scores(arcs, log_semiring)
+    keys, key_splits = np.zeros(1, np.int64), np.array([0, 1])
+    rows, _, _ = contexts_of(keys, key_splits, np.array([graph.num_states]))
+    arrays = (graph.row_splits.astype(np.int64), graph.dst, graph.labels, graph.scores)
+    advance(arrays, (keys, np.zeros(1), key_splits, rows), log_probs[0], 3, 3, 20, 4, 4)

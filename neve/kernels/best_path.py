@@ -1,0 +1,205 @@
+"""Best paths of dense scores through a graph, with a back-pointer a state instead of a lattice.
+
+Back-pointers that no active state leads to any more are thrown away as the search goes on, so that
+what it holds does not grow with the recording, but for the path itself.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from neve.kernels.graph import Graph
+from neve.kernels.token_passing import (
+    can_end,
+    checked,
+    count_arcs,
+    each_row,
+    fill_frame,
+    grown,
+    next_beam,
+)
+
+
+class Path(NamedTuple):
+    """A best path; no arcs and score -inf if there is none.
+
+    arcs (T+1,) int32: indices into the graph's arcs, one a frame and the final one, labelled -1. A
+      path that was cut short (allow_partial) has T arcs.
+    score: the sum of the arc scores as it was made, in float32; of a path that was cut short, with
+      the best graph score by which it could have gone on, as in k2.
+    arc_scores, as long as arcs, float32: graph score plus log-probability.
+    """
+
+    arcs: np.ndarray
+    score: float
+    arc_scores: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+def _candidates(rows, labels, scores, states, forward, frame_scores, beam, ends, arcs, tokens):
+    """Arcs that may end above best - beam: fills (ends, arcs, tokens) and returns (count, best).
+
+    The best token goes first, for its best arc only, so that few others have to be remembered.
+    """
+    best = np.float32(-np.inf)
+    top = np.argmax(forward)
+    for e in range(rows[states[top]], rows[states[top] + 1]):
+        best = max(best, forward[top] + (scores[e] + frame_scores[labels[e] + 1]))
+    cut = best - beam
+    n = 0
+    for k in range(len(states)):
+        s = states[k]
+        f = forward[k]
+        for e in range(rows[s], rows[s + 1]):
+            end = f + (scores[e] + frame_scores[labels[e] + 1])
+            if end > cut:
+                ends[n], arcs[n], tokens[n] = end, e, k
+                n += 1
+                if end > best:
+                    best = end
+                    cut = best - beam
+    return n, best
+
+
+@njit(cache=True, nogil=True)
+def _collect(back_arc, back_token, begin, total):
+    """Drops the tokens that none of begin..total-1 leads back to; returns (begin, total) anew."""
+    number = np.zeros(total, np.int32)
+    number[begin:] = 1
+    for i in range(total - 1, 0, -1):
+        if number[i]:
+            number[back_token[i]] = 1
+    n = 0
+    for i in range(total):
+        if number[i]:
+            number[i] = n
+            back_arc[n] = back_arc[i]
+            back_token[n] = number[back_token[i]]
+            n += 1
+    return n - (total - begin), n
+
+
+@njit(cache=True, nogil=True)
+def _best_path(
+    rows,
+    dst,
+    labels,
+    scores,
+    log_probs,
+    length,
+    search_beam,
+    min_active,
+    max_active,
+    allow_partial,
+    slot,
+):
+    """(arcs of the best path, its score). `slot` (S,) int32 is -1 everywhere, and left so."""
+    num_frames = length + 1
+    states = np.zeros(1, np.int32)
+    forward = np.zeros(1, np.float32)
+    frame_scores = np.empty(log_probs.shape[1] + 1, np.float32)
+    # back-pointers of the tokens; those of the frame begin..total-1 are active, 0 is the start
+    begin, total = 0, 1
+    back_arc = np.zeros(1 << 15, np.int32)
+    back_token = np.zeros(1 << 15, np.int32)
+    ends = np.empty(1 << 12, np.float32)
+    arcs = np.empty(1 << 12, np.int32)
+    tokens = np.empty(1 << 12, np.int32)
+    final = len(rows) - 2
+    beam = search_beam
+    for t in range(num_frames):
+        last = t == num_frames - 1
+        partial = last and allow_partial and not can_end(rows, labels, states)
+        fill_frame(frame_scores, log_probs, t, last, partial)
+        beam = next_beam(beam, search_beam, len(states), t, num_frames, min_active, max_active)
+        most = count_arcs(rows, states)
+        if most > len(ends):
+            ends, arcs, tokens = grown(ends, most), grown(arcs, most), grown(tokens, most)
+        n, best = _candidates(
+            rows, labels, scores, states, forward, frame_scores, beam, ends, arcs, tokens
+        )
+        cut = best - beam
+        if total + n > len(back_arc):
+            begin, total = _collect(back_arc, back_token, begin, total)
+            if 2 * (total + n) > len(back_arc):
+                back_arc = grown(back_arc, 2 * (total + n))
+                back_token = grown(back_token, 2 * (total + n))
+        new_states = np.empty(n, np.int32)
+        new_forward = np.empty(n, np.float32)
+        num_new = 0
+        for i in range(n):
+            if ends[i] > cut:
+                d = final if partial else dst[arcs[i]]
+                j = slot[d]
+                if j < 0:
+                    j = num_new
+                    num_new += 1
+                    slot[d] = j
+                    new_states[j] = d
+                elif ends[i] < new_forward[j]:
+                    continue
+                new_forward[j] = ends[i]
+                back_arc[total + j] = arcs[i]
+                back_token[total + j] = begin + tokens[i]
+        for j in range(num_new):
+            slot[new_states[j]] = -1
+        begin = total
+        total += num_new
+        states, forward = new_states[:num_new], new_forward[:num_new]
+        if num_new == 0:
+            return np.empty(0, np.int32), np.float32(-np.inf)
+    path = np.empty(num_frames, np.int32)
+    token = total - 1
+    for t in range(num_frames - 1, -1, -1):
+        path[t] = back_arc[token]
+        token = back_token[token]
+    return path, forward[0]
+
+
+def one_best(
+    graph: Graph,
+    log_probs: np.ndarray,
+    lengths: np.ndarray,
+    search_beam: float = 20.0,
+    min_active: int = 30,
+    max_active: int = 10000,
+    allow_partial: bool = False,
+    threads: int | None = None,
+) -> list[Path]:
+    """The best path of each row through `graph`: what shortest_path finds in the whole lattice.
+
+    log_probs (N, T, C) float32; lengths (N,) are frames used, 0..T. min_active and max_active are
+    numbers of states between which the beam, search_beam at first, tries to keep each frame.
+    allow_partial ends a path anywhere if none is at an end in the last frame.
+
+    Raises NeveError for NaN, shapes that do not fit, and labels that log_probs has no class for.
+    """
+    log_probs, lengths = checked(
+        graph.max_label, log_probs, lengths, search_beam=search_beam, max_active=max_active
+    )
+
+    def search(row, slot):
+        if graph.num_states < 2:
+            return Path(np.empty(0, np.int32), -np.inf, np.empty(0, np.float32))
+        arcs, score = _best_path(
+            graph.row_splits,
+            graph.dst,
+            graph.labels,
+            graph.scores,
+            log_probs[row],
+            int(lengths[row]),
+            np.float32(search_beam),
+            int(min_active),
+            int(max_active),
+            bool(allow_partial),
+            slot,
+        )
+        if len(arcs) and graph.labels[arcs[-1]] != -1:
+            arcs = arcs[:-1]  # cut short
+        arc_scores = graph.scores[arcs]
+        frames = np.arange(min(len(arcs), lengths[row]))
+        arc_scores[frames] += log_probs[row, frames, graph.labels[arcs[frames]]]
+        return Path(arcs, float(score), arc_scores)
+
+    return each_row(search, len(log_probs), graph.num_states, threads)
