@@ -12,6 +12,10 @@ def test_best_states_are_found_without_looking_at_all_arcs():
         beam = float(rng.choice([1e-13, 0.5, 4.0, 30.0, np.inf]))
         keys = rng.integers(0, int(rng.integers(1, 2000)), count) * 2**40
         totals = rng.normal(size=count) * rng.choice([0.01, 1, 20])
+        if rng.random() < 0.5:  # most good arcs lead to a few states
+            good = rng.random(count) < 0.8
+            keys[good] %= 3 * 2**40
+            totals[good] += rng.random()
         if rng.random() < 0.3:
             totals = np.round(totals)
         if rng.random() < 0.3:
