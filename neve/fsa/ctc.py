@@ -179,29 +179,33 @@ class CtcLoss(torch.nn.Module):
     def __init__(
         self,
         output_beam: float = 10,
-        delay_penalty: float = 0.0,
         reduction: str = "sum",
         use_double_scores: bool = True,
         pruning: str = "exact",
     ):
         super().__init__()
-        self.settings = (output_beam, delay_penalty, reduction, use_double_scores)
+        self.output_beam = output_beam
+        self.reduction = reduction
+        self.use_double_scores = use_double_scores
         self.pruning = pruning
 
     def forward(
         self,
         decoding_graph: Fsa,
         dense_fsa_vec: DenseFsaVec,
-        delay_penalty: float | None = None,
+        delay_penalty: float = 0.0,
         target_lengths: Tensor | None = None,
     ) -> Tensor:
-        """A delay_penalty that is given takes the place of the one that was kept."""
-        output_beam, kept, reduction, double = self.settings
-        penalty = kept if delay_penalty is None else delay_penalty
         return ctc_loss(
-            decoding_graph, dense_fsa_vec, output_beam, penalty, reduction, double, target_lengths,
+            decoding_graph,
+            dense_fsa_vec,
+            self.output_beam,
+            delay_penalty,
+            self.reduction,
+            self.use_double_scores,
+            target_lengths,
             self.pruning,
-        )  # fmt: skip
+        )
 
 
 def _checked_log_probs(log_probs: Tensor) -> Tensor:

@@ -423,6 +423,12 @@ class Fsa:
 
         return invert(self)
 
+    def invert_(self) -> Fsa:
+        """`invert`, in place."""
+        inverted = self.invert()
+        self._set(*(getattr(inverted, name) for name in _OWN))
+        return self
+
     def draw(self, filename: str | os.PathLike | None, title: str | None = None) -> Dot:
         """The automaton as a picture, also in a .dot, .pdf, .png or .svg file if one is given."""
         from neve.fsa.draw import to_dot

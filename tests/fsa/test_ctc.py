@@ -241,7 +241,7 @@ def test_a_beam_makes_the_loss_larger_and_nothing_else():
     )
     torch.testing.assert_close(exact, wide, rtol=1e-5, atol=1e-5)
     assert bool((narrow > exact + 0.01).all())
-    kept = CtcLoss(2.0, pruning="k2", reduction="mean")
+    kept = CtcLoss(2.0, "mean", pruning="k2")
     counts = torch.tensor([3, 2])
     torch.testing.assert_close(kept(graph, dense, target_lengths=counts), (narrow / counts).mean())
 

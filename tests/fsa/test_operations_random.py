@@ -338,6 +338,7 @@ def test_inverting_and_expanding_keep_both_strings():
         assert language(invert(fsa), 40, transducer=True) == swapped, where
         assert language(invert(FsaVec([fsa, fsa]))[1], 40, transducer=True) == swapped, where
         assert language(invert(invert(fsa)), 40, transducer=True) == wanted, where
+        assert language(fsa.clone().invert_(), 40, transducer=True) == swapped, where
 
 
 def test_replacing_puts_languages_in():
