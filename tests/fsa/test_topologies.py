@@ -5,7 +5,21 @@ import itertools
 import pytest
 
 from neve.errors import NeveError
-from neve.fsa import Fsa, ctc_graph, ctc_topo, linear_fsa, trivial_graph
+from neve.fsa import (
+    Fsa,
+    RaggedTensor,
+    arc_sort,
+    connect,
+    ctc_graph,
+    ctc_topo,
+    is_rand_equivalent,
+    linear_fsa,
+    linear_fsa_with_self_loops,
+    linear_fst,
+    linear_fst_with_self_loops,
+    random_fsa,
+    trivial_graph,
+)
 from neve.kernels import Graph, compose_ctc
 
 
@@ -92,3 +106,31 @@ def test_bad_tokens_are_named():
         ctc_topo(-1)
     with pytest.raises(NeveError, match="max_token"):
         trivial_graph(0)
+
+
+def test_chains_that_write_and_loop():
+    fst = linear_fst([[1, 2], []], [[3, 0], []])
+    assert fst[0].to_str() == "0 1 1 3 0\n1 2 2 0 0\n2 3 -1 -1 0\n3\n"
+    assert linear_fst([1], [4]).to_str() == "0 1 1 4 0\n1 2 -1 -1 0\n2\n"
+    looped = linear_fst_with_self_loops(linear_fst([[1, 0, 2]], [[3, 5, 4]]))[0]
+    assert looped.num_states == 4
+    assert looped.labels.tolist() == [0, 1, 0, 2, 0, -1]
+    assert [x for row in looped.aux_labels.tolist() for x in row if x > 0] == [3, 5, 4]
+    assert linear_fsa_with_self_loops(linear_fsa([7])).labels.tolist() == [0, 7, 0, -1]
+    ragged = RaggedTensor([[1, 2], [], [3]])
+    assert linear_fsa(ragged).labels.tolist() == [1, 2, -1, -1, 3, -1]
+    assert ctc_graph(ragged).num_arcs == ctc_graph([[1, 2], [], [3]]).num_arcs
+    with pytest.raises(NeveError, match="aux_labels: as many"):
+        linear_fst([1, 2], [3])
+
+
+def test_random_strings_tell_automata_apart():
+    for _ in range(50):
+        fsa = random_fsa(max_num_arcs=20, max_symbol=3)
+        assert is_rand_equivalent(fsa, arc_sort(fsa), True, treat_epsilons_specially=False)
+        other = fsa.clone()
+        if connect(fsa).num_arcs:
+            other.scores = other.scores + 1
+            assert not is_rand_equivalent(fsa, other, False)
+    assert is_rand_equivalent(linear_fsa([[1], [2]]), linear_fsa([[1], [2]]), False)
+    assert not is_rand_equivalent(linear_fsa([[1], [2]]), linear_fsa([[1], [3]]), True)
