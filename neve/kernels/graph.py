@@ -64,6 +64,8 @@ class Graph:
         `aux_labels` is (A,), where 0 emits nothing, or the values of a ragged list whose row splits
         are `aux_splits` (A+1,). Raises NeveError for states, labels or scores out of range.
         """
+        if not 0 <= num_states <= INT32_MAX:
+            raise NeveError(f"num_states: must be in 0..{INT32_MAX}, it is {num_states}")
         src = as_int32(src, "src")
         num_arcs = len(src)
         if aux_labels is None:
@@ -184,10 +186,14 @@ class Graph:
                 else np.load(directory / f"{field.name}.npy")
                 for field in dataclasses.fields(cls)
             ]
-        except (OSError, ValueError, EOFError) as error:
+        except NeveError:
+            raise
+        except Exception as error:  # numpy raises many kinds for a damaged header
             raise NeveError(f"{directory}: not a readable graph ({error}); {remedy}") from error
         graph = cls(*arrays)
-        if graph.num_states != facts["states"] or graph.num_arcs != facts["arcs"]:
+        if any(array.ndim != 1 for array in arrays) or (
+            (graph.num_states, graph.num_arcs) != (facts.get("states"), facts.get("arcs"))
+        ):
             raise NeveError(f"{directory}: arrays do not belong to graph.json; {remedy}")
         for field, array in zip(dataclasses.fields(cls), arrays):
             wanted = np.float32 if field.name == "scores" else np.int32
