@@ -66,6 +66,9 @@ class Trellis(NamedTuple):
     arcs: np.ndarray
     scores: np.ndarray
 
+    def copy(self) -> "Trellis":
+        return Trellis(*map(np.copy, self))
+
 
 def start_of_search() -> Trellis:
     """The start state, before any frame."""
@@ -215,8 +218,8 @@ def extend(rows, graph_dst, labels, graph_scores, log_probs, count, num_frames, 
 
 
 def pruned(trellis: Trellis, begin: int, beam: float) -> Trellis:
-    """What remains of a trellis, made anew, when the frames from `begin` on are pruned."""
-    first, states, forward, arc_first, src, dst, arcs, scores = (x.copy() for x in trellis)
+    """What remains when the frames from `begin` on are pruned; the arrays given are used up."""
+    first, states, forward, arc_first, src, dst, arcs, scores = trellis
     num_states, num_arcs = prune_tail(
         first, begin, len(arc_first) - 1, forward, states, arc_first, src, dst, arcs, scores,
         np.float32(beam),
@@ -248,6 +251,13 @@ def empty_lattice() -> Lattice:
     return Lattice(0, none, none, none, np.empty(0, np.float32), none, none)
 
 
+def is_exact(pruning: str) -> bool:
+    """Whether `pruning` is "exact"; NeveError if it is not "k2" either."""
+    if pruning not in ("exact", "k2"):
+        raise NeveError(f"pruning: must be exact or k2, not {pruning!r}")
+    return pruning == "exact"
+
+
 def lattice_search(
     graphs: Graph | Sequence[Graph],
     log_probs: np.ndarray,
@@ -266,8 +276,7 @@ def lattice_search(
     by window as k2 does, which keeps many more arcs, some of them dead ends. A row without any path
     gives 0 states ("exact"), or a lattice whose final state cannot be reached ("k2").
     """
-    if pruning not in ("exact", "k2"):
-        raise NeveError(f"pruning: must be exact or k2, not {pruning!r}")
+    exact = is_exact(pruning)
     if isinstance(graphs, Graph):
         graphs = [graphs] * len(log_probs)
     log_probs, lengths = checked(
@@ -278,8 +287,6 @@ def lattice_search(
         output_beam=output_beam,
         max_active=max_active,
     )
-
-    exact = pruning == "exact"
 
     def search(row, slot):
         graph = graphs[row]
@@ -292,9 +299,9 @@ def lattice_search(
             int(max_active), bool(allow_partial), True, np.float32(search_beam), slot,
             *start_of_search(),
         )  # fmt: skip
-        # what is cut out of larger arrays is copied, to let those go
         trellis = Trellis(*trellis)
-        trellis = pruned(trellis, 0, output_beam) if exact else Trellis(*map(np.copy, trellis))
+        # either way what is cut out of larger arrays is copied, to let those go
+        trellis = pruned(trellis, 0, output_beam) if exact else trellis.copy()
         return as_lattice(graph, trellis, exact)
 
     most_states = max((graph.num_states for graph in graphs), default=0)

@@ -39,7 +39,9 @@ def _each_graph(graphs: Graphs) -> tuple[list[Graph], list[int]]:
     return [made[key][0] for key in keys], [made[key][1] for key in keys]
 
 
-def _joined(lattices: list[Lattice], firsts: list[int]) -> Lattices:
+def joined(lattices: list[Lattice], firsts: list[int]) -> Lattices:
+    """Lattices one after another; arc maps count from the first arc of each one's graph."""
+
     def column(name: str, dtype) -> Tensor:
         parts = [getattr(lattice, name) for lattice in lattices]
         return torch.from_numpy(np.concatenate([*parts, np.empty(0, dtype)]).astype(dtype))
@@ -80,7 +82,7 @@ def lattice(
         each, log_probs.numpy(), lengths.numpy(), search_beam, output_beam, min_active, max_active,
         allow_partial, "exact" if exact else "k2",
     )  # fmt: skip
-    return _joined(found, firsts)
+    return joined(found, firsts)
 
 
 def lattice_unpruned(
@@ -100,4 +102,4 @@ def lattice_unpruned(
     values = log_probs.numpy()
     scores = [values[k, : int(lengths[k])] for k in segments.tolist()]
     found = _dense_trellis.intersect_dense(each, scores, output_beam, max_states, max_arcs)
-    return _joined(found, firsts)
+    return joined(found, firsts)
