@@ -1,36 +1,101 @@
 """Compiling every kernel before it is needed; numba keeps the result on disk."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 
 from neve.kernels.best_path import one_best
 from neve.kernels.ctc import compose_ctc
+from neve.kernels.ctc_loss import ctc
+from neve.kernels.dense_total import dense_totals
+from neve.kernels.dense_trellis import intersect_dense
 from neve.kernels.epsilon import remove_epsilon
 from neve.kernels.graph import Graph
 from neve.kernels.minimize import minimize
+from neve.kernels.mutual_information import mutual_information
+from neve.kernels.product import product
+from neve.kernels.rnnt import REGULAR, exp_rows, pruned, pruned_gradient
 from neve.kernels.search import lattice_search
 from neve.kernels.streams import advance, contexts_of
-from neve.kernels.structure import arc_sort
-from neve.kernels.totals import Arcs, backward_scores, best_paths, forward_scores
+from neve.kernels.structure import arc_sort, connect
+from neve.kernels.top_sort import top_order
+from neve.kernels.totals import (
+    Arcs,
+    backward_gradient,
+    backward_scores,
+    best_paths,
+    forward_gradient,
+    forward_scores,
+    sample_paths,
+)
 
 
-def warm_up() -> None:
-    """Compiles and caches all kernels by running each on a graph of three states."""
+def warm_up(report: Callable[[str, float], None] | None = None) -> None:
+    """Compiles and caches all kernels by running each on a graph of three states.
+
+    `report` is told the name of each group of kernels and the seconds that it took.
+    """
+
+    def run(name: str, function: Callable, *args):
+        begin = time.perf_counter()
+        result = function(*args)
+        if report is not None:
+            report(name, time.perf_counter() - begin)
+        return result
+
     graph = Graph.from_arcs(3, [0, 0, 1, 1], [1, 1, 0, 2], [1, 2, 0, -1], [0, -1, -1, 0])
-    graph, _, _ = remove_epsilon(graph)
-    graph = minimize(arc_sort(graph)[0])
-    decoding = compose_ctc(graph)
-    compose_ctc(graph, modified=True)
-    log_probs = np.zeros((1, 2, 3), np.float32)
-    one_best(decoding, log_probs, np.array([2]))
-    (lattice,) = lattice_search(decoding, log_probs, np.array([2]), 20, 8, 1, 100)
-    splits = np.array([[0, lattice.num_states], [0, len(lattice.src)]])
+    run("connect", connect, graph)
+    graph, _, _ = run("epsilon removal", remove_epsilon, graph)
+    graph = run("minimisation", lambda: minimize(arc_sort(graph)[0]))
+    decoding = run("composition with CTC", compose_ctc, graph)
+    run("composition with CTC, modified", compose_ctc, graph, True)
+    arrays = (graph.row_splits, graph.dst, graph.labels)
+    run("products", product, *arrays, *arrays, True)
+    run("topological order", top_order, graph.row_splits, graph.dst)
+    log_probs, lengths = np.zeros((1, 2, 3), np.float32), np.array([2])
+    run("best paths of dense scores", one_best, decoding, log_probs, lengths)
+    beams = (20, 8, 1, 100)
+    (lattice,) = run("lattices", lattice_search, decoding, log_probs, lengths, *beams)
+    run("lattices without pruning", intersect_dense, [decoding], [log_probs[0]], 8.0, 99, 99)
     for dtype in (np.float32, np.float64):
-        arcs = Arcs(lattice.src, lattice.dst, lattice.scores.astype(dtype), *splits)
-        best_paths(arcs)
-        for log_semiring in (False, True):
-            forward_scores(arcs, log_semiring)
-            backward_scores(arcs, log_semiring)
-    keys, key_splits = np.zeros(1, np.int64), np.array([0, 1])
-    rows, _, _ = contexts_of(keys, key_splits, np.array([graph.num_states]))
+        run(f"totals, {dtype.__name__}", _totals, lattice, dtype)
+        px, py = np.zeros((1, 1, 3), dtype), np.zeros((1, 2, 2), dtype)
+        box = np.array([[0, 0, 1, 2]])
+        run(f"RNN-T recursion, {dtype.__name__}", mutual_information, px, py, box)
+        run(f"RNN-T loss, {dtype.__name__}", _rnnt, box, dtype)
+        scores, target = log_probs.astype(dtype), np.array([[1]])
+        counts = np.array([1])
+        run(f"CTC loss, {dtype.__name__}", ctc, scores, lengths, target, counts)
+        own = [decoding.scores.astype(dtype)]
+        run(f"totals of graphs, {dtype.__name__}", dense_totals, [decoding], own, scores, lengths)
+    run("transducer streams", _streams, graph, log_probs[0])
+
+
+def _totals(lattice, dtype) -> None:
+    splits = np.array([[0, lattice.num_states], [0, len(lattice.src)]])
+    arcs = Arcs(lattice.src, lattice.dst, lattice.scores.astype(dtype), *splits)
+    best_paths(arcs)
+    sample_paths(arcs, 1)
+    for log_semiring in (False, True):
+        for scores, gradient in (
+            (forward_scores, forward_gradient),
+            (backward_scores, backward_gradient),
+        ):
+            totals, chosen = scores(arcs, log_semiring)
+            gradient(arcs, totals, chosen, np.ones_like(totals))
+
+
+def _rnnt(box, dtype) -> None:
+    logits = np.zeros((1, 2, 2, 3), dtype)
+    begins = np.zeros((1, 2), np.int64)
+    _, saved = pruned(logits, np.array([[1]]), begins, box, 0, REGULAR)
+    pruned_gradient(saved, np.ones(1, dtype))
+    exp_rows(logits.reshape(-1, 3))
+
+
+def _streams(graph: Graph, log_probs: np.ndarray) -> None:
+    keys, splits = np.zeros(1, np.int64), np.array([0, 1])
+    rows, _, _ = contexts_of(keys, splits, np.array([graph.num_states]))
     arrays = (graph.row_splits.astype(np.int64), graph.dst, graph.labels, graph.scores)
-    advance(arrays, (keys, np.zeros(1), key_splits, rows), log_probs[0], 3, 3, 20, 4, 4)
+    advance(arrays, (keys, np.zeros(1), splits, rows), log_probs, 3, 3, 20, 4, 4)
