@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from neve.kernels.approximate import FAST, NO_NAN, exp
+from neve.kernels.approximate import FAST, exp, highest
 from neve.kernels.mutual_information import log_add
 from neve.kernels.threads import for_each
 
@@ -30,22 +30,12 @@ class Box(NamedTuple):
     t1: int
 
 
-@njit(cache=True, nogil=True, fastmath=NO_NAN)
-def _highest(row, first):
-    high = row[first]
-    for c in range(first, len(row)):
-        high = max(high, row[c])
-    return high
-
-
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _exp_sum(row, first, high):
     total = high * 0
-    plain = high * 0  # the sum as it is shows a NaN, which exp does not
     for c in range(first, len(row)):
-        plain += row[c]
         total += exp(row[c] - high)
-    return total if plain == plain else plain
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -67,7 +57,7 @@ def _log_probs(logits, symbols, begins, blank, box, hat, norm, px, py):
             if s < s0 or s > s1:
                 continue
             row = logits[t, r]
-            high = _highest(row, first)
+            high = highest(row, first)
             total = high + math.log(_exp_sum(row, first, high))
             if not total < np.inf or (hat and not row[blank] < np.inf):
                 total = np.nan
@@ -271,20 +261,20 @@ def _exp_row(row, high, out):
 
 
 @njit(cache=True, nogil=True)
-def _exp_rows(rows, highest, out):
+def _exp_rows(rows, high, out):
     for i in range(len(rows)):
-        highest[i] = _highest(rows[i], 0)
-        _exp_row(rows[i], highest[i], out[i])
+        high[i] = highest(rows[i], 0)
+        _exp_row(rows[i], high[i], out[i])
 
 
 def exp_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(exp(rows - highest), highest (N, 1)) of contiguous rows (N, C): softmax before its sum."""
-    highest, out = np.empty(len(rows), rows.dtype), np.empty_like(rows)
+    high, out = np.empty(len(rows), rows.dtype), np.empty_like(rows)
     step = 4096
 
     def part(i: int) -> None:
         block = slice(i * step, (i + 1) * step)
-        _exp_rows(rows[block], highest[block], out[block])
+        _exp_rows(rows[block], high[block], out[block])
 
     for_each(-(-len(rows) // step), part)
-    return out, highest[:, None]
+    return out, high[:, None]
