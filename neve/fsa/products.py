@@ -137,14 +137,19 @@ def _products(
     a_match: Tensor | None = None,
 ) -> tuple[FsaVec, tuple[Tensor, Tensor]]:
     composing = a_match is not None
-    side_a = _Side(a, a_match if composing else a.labels, sort=False)
-    side_b = _Side(b, b.labels, sort=True)
+    # the side with more arcs a state is the one where labels are looked up
+    swap = a.num_arcs * b.num_states > b.num_arcs * a.num_states
+    side_a = _Side(a, a_match if composing else a.labels, sort=swap)
+    side_b = _Side(b, b.labels, sort=not swap)
     columns: list[tuple[np.ndarray, ...]] = []
     states, arcs = [0], [0]
     for i, j in pairs:
         *left, arcs_a = side_a[i]
         *right, arcs_b = side_b[j]
-        count, src, dst, arc_a, arc_b = product(*left, *right, epsilons)
+        if swap:
+            count, src, dst, arc_b, arc_a = product(*right, *left, epsilons)
+        else:
+            count, src, dst, arc_a, arc_b = product(*left, *right, epsilons)
         # arcs of all automata instead of those of one
         arc_a = np.append(arcs_a, np.int64(-1))[arc_a].astype(np.int32)
         arc_b = np.append(arcs_b, np.int64(-1))[arc_b].astype(np.int32)

@@ -34,7 +34,7 @@ def get_properties(fsa: Fsa) -> int:
     """The flags that hold, of every automaton if there are several; see `properties_to_str`.
 
     MaybeAccessible and MaybeCoaccessible are, as in k2, about states alone: each but the start is
-    entered by an arc, and each but the final one is left by one.
+    entered by an arc from another state, and each but the final one is left by one to another.
     """
     src, dst = (torch.from_numpy(x) for x in fsa.flat_states())
     labels = fsa.labels.cpu()
@@ -50,17 +50,19 @@ def get_properties(fsa: Fsa) -> int:
         found |= EPSILON_FREE
     same_state = src[1:] == src[:-1]
     unsigned = torch.where(labels < 0, 2**32 + labels.long(), labels.long())
-    rising = unsigned[1:] >= unsigned[:-1]
+    keys = unsigned * (num_states + 1) + dst
+    rising = keys[1:] >= keys[:-1]
     if bool((rising | ~same_state).all()):
         found |= ARC_SORTED
         if not bool((same_state & (unsigned[1:] == unsigned[:-1])).any()):
             found |= ARC_SORTED_AND_DETERMINISTIC
     present = fsa.state_splits[:-1][states > 0]
     entered = torch.zeros(num_states, dtype=torch.bool)
-    entered[dst.long()] = True
+    onward = src != dst
+    entered[dst[onward].long()] = True
     entered[present] = True
     left = torch.zeros(num_states, dtype=torch.bool)
-    left[src.long()] = True
+    left[src[onward].long()] = True
     left[fsa.state_splits[1:][states > 0] - 1] = True
     found |= ACCESSIBLE * bool(entered.all()) | COACCESSIBLE * bool(left.all())
     return found

@@ -129,8 +129,8 @@ def product(
         )
     final = (len(a_rows) - 1) * (len(b_rows) - 1) - 1
     where = np.nonzero(pairs == final)[0]
-    if len(where) == 0:
-        return 0, none, none, none, none
+    if len(where) == 0:  # no arc enters the final state
+        return len(pairs) + 1, src, dst, arc_a, arc_b
     # the final state goes to the end, the others keep their order
     number = np.arange(len(pairs), dtype=np.int32)
     number[where[0] + 1 :] -= 1

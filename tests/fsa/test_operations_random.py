@@ -391,16 +391,17 @@ def test_properties_say_what_is_true():
             fsa = arc_sort(fsa)
         arcs, p = arcs_of(fsa), fsa.properties
         keys = [(src, label & 0xFFFFFFFF) for src, _, label, _ in arcs]
+        order = [(*key, arc[1]) for key, arc in zip(keys, arcs)]
         n = fsa.num_states
         facts = {
             NONEMPTY: n > 0,
             TOPSORTED: all(src <= dst for src, dst, *_ in arcs),
             TOPSORTED_AND_ACYCLIC: all(src < dst for src, dst, *_ in arcs),
-            ARC_SORTED: keys == sorted(keys),
+            ARC_SORTED: order == sorted(order),
             ARC_SORTED_AND_DETERMINISTIC: keys == sorted(set(keys)),
             EPSILON_FREE: all(label != 0 for *_, label, _ in arcs),
-            ACCESSIBLE: {0, *(a[1] for a in arcs)} >= set(range(n)),
-            COACCESSIBLE: {n - 1, *(a[0] for a in arcs)} >= set(range(n)),
+            ACCESSIBLE: {0, *(a[1] for a in arcs if a[0] != a[1])} >= set(range(n)),
+            COACCESSIBLE: {n - 1, *(a[0] for a in arcs if a[0] != a[1])} >= set(range(n)),
         }
         assert all(bool(p & flag) == true for flag, true in facts.items()), where
     assert properties_to_str(1 | 64) == "Valid|EpsilonFree"
@@ -421,3 +422,64 @@ def test_bad_arguments_are_named():
         closure(FsaVec([plain]))
     with pytest.raises(NeveError, match="is not ragged"):
         expand_ragged_attributes(both, False, ["aux_labels"])
+
+
+TWO = {
+    "intersect": lambda a, b: intersect(a, b),
+    "intersect as symbols": lambda a, b: intersect(a, b, False),
+    "intersect_device": lambda a, b: intersect_device(
+        FsaVec([a, b]), FsaVec([b, a]), torch.tensor([0, 0])
+    ),
+    "compose": lambda a, b: compose(with_outputs(a), b),
+    "union": lambda a, b: union(FsaVec([a, b])),
+    "replace_fsa": lambda a, b: replace_fsa(FsaVec([a]), b, 1),
+    "determinize": lambda a, b: determinize(a),
+    "remove_epsilon": lambda a, b: remove_epsilon(FsaVec([a, b])),
+    "add_epsilon_self_loops": lambda a, b: add_epsilon_self_loops(FsaVec([a, b])),
+    "remove_epsilon_self_loops": lambda a, b: remove_epsilon_self_loops(FsaVec([a, b])),
+    "closure": lambda a, b: closure(a),
+    "reverse": lambda a, b: reverse(a),
+    "arc_sort": lambda a, b: arc_sort(FsaVec([a, b])),
+    "connect": lambda a, b: connect(FsaVec([a, b])),
+    "top_sort": lambda a, b: top_sort(FsaVec([a, b])),
+    "invert": lambda a, b: invert(with_outputs(a)),
+    "expand_ragged_attributes": lambda a, b: expand_ragged_attributes(with_lists(a)),
+}
+
+
+def with_outputs(fsa):
+    fsa = fsa.clone()
+    fsa.aux_labels = fsa.labels.clone()
+    return fsa
+
+
+def with_lists(fsa):
+    fsa = fsa.clone()
+    rows = [[-1] if label == -1 else [label] * 2 for label in fsa.labels.tolist()]
+    fsa.aux_labels = RaggedTensor.from_list(rows)
+    return fsa
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_scores_and_attributes_are_sums_and_gradients_follow(name):
+    """What autograd says of a result's scores gives them back, as they are sums of scores."""
+    for rng, where in cases(40):
+        a, b = (random_fsa(rng, most_states=4, most_arcs=6) for _ in range(2))
+        if 0 in (a.num_states, b.num_states):
+            continue
+        leaves = []
+        for fsa in (a, b):
+            fsa.scores = fsa.scores.double().requires_grad_()
+            fsa.weight = fsa.scores * 2
+            leaves.append(fsa.scores)
+        result = TWO[name](a, b)
+        factors = torch.arange(1.0, result.num_arcs + 1, dtype=torch.float64)
+        total = (result.scores * factors).sum()
+        torch.testing.assert_close(result.weight, result.scores * 2, msg=where)
+        if not total.requires_grad:
+            assert result.num_arcs == 0, where
+            continue
+        grads = torch.autograd.grad(total, leaves, allow_unused=True)
+        linear = sum((g * x).sum() for g, x in zip(grads, leaves) if g is not None)
+        torch.testing.assert_close(linear, total, msg=where)
+        assert all(g is None or bool((g >= 0).all()) for g in grads), where
