@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,17 +29,28 @@ def levenshtein_graph(
 
     At each symbol there is a loop (label 0, aux_label 0, score ins_del_score), for a symbol of the
     other side alone; then an arc for the symbol unmatched (label 0, score -0.5) and one for it
-    matched (score 0), both with the symbol as aux_label. Symbols are above 0.
+    matched (score 0), both with the symbol as aux_label. Symbols are above 0. The graphs of a
+    RaggedTensor are on its device, others on `device`.
     """
-    rows = symbols.tolist() if isinstance(symbols, RaggedTensor) else list(symbols)
-    for number, row in enumerate(rows):
-        if any(symbol <= 0 for symbol in row):
-            raise NeveError(f"symbols: sequence {number} holds {min(row)}; they must be above 0")
-    lengths = np.array([len(row) for row in rows], np.int64)
-    place = np.arange(int(lengths.sum() + len(rows)))
+    if isinstance(symbols, RaggedTensor):
+        if symbols.num_axes != 2 or symbols.dtype != torch.int32:
+            raise NeveError("symbols: two axes of int32 are needed")
+        values = symbols.values.cpu().numpy().astype(np.int64)
+        lengths = np.diff(symbols.row_splits.cpu().numpy()).astype(np.int64)
+        device = symbols.device
+    else:
+        values = np.array([symbol for row in symbols for symbol in row], np.int64)
+        lengths = np.array([len(row) for row in symbols], np.int64)
+    low = np.flatnonzero(values <= 0)
+    if len(low):
+        number = int(np.searchsorted(np.cumsum(lengths), low[0], side="right"))
+        raise NeveError(f"symbols: sequence {number} holds {values[low[0]]}; they must be above 0")
+    if not math.isfinite(ins_del_score):
+        raise NeveError(f"ins_del_score: a finite number is needed, not {ins_del_score}")
+    place = np.arange(int(lengths.sum() + len(lengths)))
     first = np.cumsum(lengths + 1) - (lengths + 1)
     place = place - np.repeat(first, lengths + 1)
-    symbol = np.array([x for row in rows for x in (*row, -1)], np.int64)
+    symbol = np.insert(values, np.cumsum(lengths), -1)
     none = np.zeros_like(symbol)
     offset = np.full(len(symbol), ins_del_score + 0.5)
     # columns: src, dst, label, aux, score, offset, whether it is there

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neve.errors import NeveError
 from neve.fsa.fsa import Fsa
-from neve.fsa.nbest import Nbest, _words
+from neve.fsa.nbest import Nbest
 from neve.fsa.ragged import RaggedTensor
 
 
@@ -39,12 +39,9 @@ def mwer_loss(
     if len(texts) != lattice.num_fsas:
         raise NeveError(f"ref_texts: {len(texts)} texts for {lattice.num_fsas} lattices")
     nbest = Nbest.from_lattice(lattice, num_paths, use_double_scores, nbest_scale)
-    arcs = torch.arange(nbest.fsa.num_arcs, device=lattice.device)
-    words = _words(nbest.fsa, arcs, nbest.fsa.arc_splits)
+    words = nbest.words().tolist()
     utterance = nbest.shape.row_ids(1).tolist()
-    errors = [
-        edit_distance(list(texts[row]), list(path))["total"] for row, path in zip(utterance, words)
-    ]
+    errors = [edit_distance(list(texts[row]), path)["total"] for row, path in zip(utterance, words)]
     scores = nbest.fsa.scores.double() if use_double_scores else nbest.fsa.scores
     splits = nbest.fsa.arc_splits.to(lattice.device)
     totals = RaggedTensor.from_splits(splits, scores).sum() / temperature

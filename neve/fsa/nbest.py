@@ -49,8 +49,9 @@ class Nbest:
         paths = random_paths(scaled, use_double_scores, num_paths)
         by_path = paths.shape.row_splits(2).long()
         arcs = paths.values.long()
-        words = _words(lattice, arcs, by_path)
-        sums = RaggedTensor.from_splits(by_path, lattice.scores.detach().double()[arcs]).sum()
+        words = [tuple(row) for row in path_words(lattice, arcs, by_path).tolist()]
+        scores = lattice.scores.detach().double()[arcs]
+        sums = RaggedTensor.from_splits(by_path, scores).sum().tolist()
         kept, counts = [], []
         ends = paths.shape.row_splits(1).tolist()
         for first, last in zip(ends, ends[1:]):
@@ -121,15 +122,18 @@ class Nbest:
         rows = RaggedTensor(index.contiguous()).remove_values_eq(-1)
         return Nbest(index_fsa(self.fsa, rows.values), rows.shape)
 
+    def words(self) -> RaggedTensor:
+        """[path][word] int32: the aux_labels of each path, without 0 and -1."""
+        arcs = torch.arange(self.fsa.num_arcs, device=self.fsa.device)
+        return path_words(self.fsa, arcs, self.fsa.arc_splits)
+
     def build_levenshtein_graphs(self) -> FsaVec:
         """The `levenshtein_graph` of each path's words."""
-        arcs = torch.arange(self.fsa.num_arcs, device=self.fsa.device)
-        words = _words(self.fsa, arcs, self.fsa.arc_splits)
-        return levenshtein_graph([list(path) for path in words], device=self.fsa.device)
+        return levenshtein_graph(self.words())
 
 
-def _words(fsa: Fsa, arcs: Tensor, splits: Tensor) -> list[tuple[int, ...]]:
-    """What paths emit: path i is arcs[splits[i]:splits[i+1]]."""
+def path_words(fsa: Fsa, arcs: Tensor, splits: Tensor) -> RaggedTensor:
+    """[path][word] int32, what paths emit: path i is arcs[splits[i]:splits[i+1]] of `fsa`."""
     if "aux_labels" not in fsa.attributes:
         raise NeveError("lattice: aux_labels are needed, to tell the words of paths")
     aux = fsa.aux_labels
@@ -138,5 +142,4 @@ def _words(fsa: Fsa, arcs: Tensor, splits: Tensor) -> list[tuple[int, ...]]:
         splits, values = picked.row_splits.cpu()[splits.cpu().long()], picked.values
     else:
         values = aux[arcs]
-    rows = RaggedTensor.from_splits(splits.to(values.device), values).remove_values_leq(0)
-    return [tuple(row) for row in rows.tolist()]
+    return RaggedTensor.from_splits(splits.to(values.device), values).remove_values_leq(0)

@@ -184,36 +184,39 @@ def best_paths(arcs: Arcs) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(cache=True, nogil=True)
 def _sample(arcs, backward, automaton, num_paths, lengths, path):
-    """The paths of one automaton, one after another in `path`; returns their whole length."""
+    """The paths of one automaton, one after another in `path`; returns what is filled of it."""
     src, dst, scores, state_splits, arc_splits = arcs
-    base = state_splits[automaton]
+    base, first = state_splits[automaton], arc_splits[automaton]
     num_states = state_splits[automaton + 1] - base
     rows = np.zeros(num_states + 1, np.int64)
-    for e in range(arc_splits[automaton], arc_splits[automaton + 1]):
+    for e in range(first, arc_splits[automaton + 1]):
         rows[src[e] + 1] += 1
-    rows[0] = arc_splits[automaton]
+    rows[0] = first
     for s in range(num_states):
         rows[s + 1] += rows[s]
+    # where the share of each arc ends, among those that leave its state; found when first needed
+    upper = np.full(arc_splits[automaton + 1] - first if num_paths > 0 else 0, -1.0)
     n = 0
     for j in range(num_paths):
         p = (j + 0.5) / num_paths
         state = 0
         begin = n
         while state != num_states - 1:
-            mass = 0.0
-            for e in range(rows[state], rows[state + 1]):
-                mass += math.exp(scores[e] + backward[base + dst[e]] - backward[base + state])
-            low, high, chosen = 0.0, 0.0, -1
-            upper = 0.0
-            for e in range(rows[state], rows[state + 1]):
-                part = math.exp(scores[e] + backward[base + dst[e]] - backward[base + state])
-                if part == 0.0:
-                    continue
-                lower, upper = upper, upper + part / mass
-                if chosen < 0 or p >= lower:
-                    low, high, chosen = lower, upper, e
-                if p < upper:
-                    break
+            here, end = rows[state], rows[state + 1]
+            if upper[here - first] < 0:
+                mass = 0.0
+                for e in range(here, end):
+                    mass += math.exp(scores[e] + backward[base + dst[e]] - backward[base + state])
+                    upper[e - first] = mass
+                for e in range(here, end):
+                    upper[e - first] /= mass
+            low, high, chosen, bound = 0.0, 0.0, -1, 0.0
+            for e in range(here, end):
+                if upper[e - first] > bound:  # an arc without a share is never taken
+                    low, high, chosen = bound, upper[e - first], e
+                    if p < high:
+                        break
+                    bound = high
             if n == len(path):
                 larger = np.empty(2 * len(path), path.dtype)
                 larger[:n] = path

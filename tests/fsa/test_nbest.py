@@ -115,6 +115,17 @@ def test_levenshtein_graphs_are_as_k2s():
     assert graph.to_str() == wanted
     with pytest.raises(NeveError, match="sequence 0 holds 0"):
         levenshtein_graph([[1, 0]])
+    with pytest.raises(NeveError, match="sequence 2 holds -1"):
+        levenshtein_graph(RaggedTensor.from_list([[], [2, 3], [1, -1]]))
+    with pytest.raises(NeveError, match="symbols: two axes of int32"):
+        levenshtein_graph(RaggedTensor([[1.0]]))
+    with pytest.raises(NeveError, match="ins_del_score"):
+        levenshtein_graph([[1]], float("nan"))
+    empty = levenshtein_graph([[], [3], []])
+    assert [one.num_states for one in empty] == [2, 3, 2]
+    assert levenshtein_graph([]).num_fsas == 0
+    same = levenshtein_graph(RaggedTensor.from_list([[], [3], []]))
+    assert [one.to_str() for one in same] == [one.to_str() for one in empty]
     with pytest.raises(NeveError, match="refs: not what"):
         levenshtein_alignment(FsaVec([graph]), levenshtein_graph([[1]]), torch.tensor([0]))
 

@@ -226,6 +226,14 @@ def test_random_paths_of_a_hand_made_case():
         random_paths(FsaVec([fsa]), True, 0)
 
 
+def test_random_paths_do_not_take_arcs_of_no_share():
+    # the last arc's share is lost in rounding; rounding may well bring p to the very end
+    tiny = Fsa.from_str("0 1 1 0\n0 1 2 -80\n1 2 1 0\n1 2 2 -80\n2 3 -1 0\n2 3 -1 -inf\n3")
+    for count in (1, 3, 1000, 4097):
+        paths = random_paths(FsaVec([tiny]), True, count).tolist()[0]
+        assert paths == [[0, 2, 4]] * count
+
+
 def test_pruning_on_posteriors_equals_enumeration():
     for rng, where in cases():
         fsas = [random_fsa(rng, aux=True) for _ in range(int(rng.integers(1, 4)))]
