@@ -48,7 +48,7 @@ def random_boundary(batch, num_symbols, frames, kind):
 @pytest.mark.parametrize("kind", ["regular", "modified"])
 def test_mutual_information(kind, dtype, seed):
     for case in range(3):
-        batch, num_symbols, frames = 13, int(torch.randint(0, 5, ())), int(torch.randint(1, 5, ()))
+        batch, num_symbols, frames = 10, int(torch.randint(0, 5, ())), int(torch.randint(1, 5, ()))
         px = torch.randn(batch, num_symbols, frames + (kind == "regular"), dtype=dtype)
         py = torch.randn(batch, num_symbols + 1, frames, dtype=dtype)
         px[torch.rand(px.shape) < 0.05] = -torch.inf
