@@ -1,8 +1,8 @@
 """Exact CTC: losses and gradients over all alignments (Graves et al., 2006).
 
-Of a target of S tokens the states are blank, token, blank, ... blank: 2S + 1 of them. Totals are
-kept in float64; for float32 scores the exponentials and logarithms between them are float32's,
-several states at a time.
+Of a target of S tokens the states are blank, token, blank, ... blank: 2S + 1 of them. Their
+probabilities are numbers of neve.kernels.wide_range: number s of a row has its bits at 2s and its
+power at 2s + 1. Rows begin and end with two zeros, so that state s is number s + 2.
 """
 
 import math
@@ -10,54 +10,61 @@ import math
 import numpy as np
 from numba import njit
 
-from neve.kernels.approximate import FAST, exp, log_1_to_3, narrowed
+from neve.kernels.approximate import FAST
 from neve.kernels.threads import for_each
-
-# Stands for -inf: sums of it stay finite, so that differences are never NaN.
-NONE = -1e30
+from neve.kernels.wide_range import exp_parts, lowest, power, split, value, zeros
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _step(before, after, emitted, may_skip, bonus, lo, hi, unit):
-    """after[s], lo <= s < hi, from the states s, s-1 and s-2 before; arrays begin with two NONE."""
-    for s in range(lo, hi):
-        a = before[s + 2]
-        b = before[s + 1] + bonus[s]
-        c = before[s] + may_skip[s] + bonus[s]
-        high = max(a, max(b, c))
-        total = exp(narrowed(a - high, unit)) + exp(narrowed(b - high, unit))
-        total += exp(narrowed(c - high, unit))
-        after[s + 2] = high + log_1_to_3(total) + emitted[s]
+def _emit(scores, labels, counts, delay_penalty, emitted, unit):
+    """Writes exp(score of each state's label) to `emitted`; returns False for NaN or +inf.
 
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _step_back(after, before, emitted, may_skip, bonus, lo, hi, unit):
-    """before[s] for lo <= s < hi from the states s, s+1 and s+2 after; arrays end with two NONE."""
-    for s in range(lo, hi):
-        a = after[s] + emitted[s]
-        b = after[s + 1] + emitted[s + 1] + bonus[s + 1]
-        c = after[s + 2] + emitted[s + 2] + may_skip[s + 2] + bonus[s + 2]
-        high = max(a, max(b, c))
-        total = exp(narrowed(a - high, unit)) + exp(narrowed(b - high, unit))
-        total += exp(narrowed(c - high, unit))
-        before[s] = high + log_1_to_3(total)
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _posteriors(forward, backward, total, occupied, lo, hi, unit):
-    for s in range(lo, hi):
-        occupied[s] = exp(narrowed(min(forward[s + 2] + backward[s] - total, 0.0), unit))
-
-
-@njit(cache=True, nogil=True)
-def _emit(scores, labels, emitted, lo, hi):
-    """Gathers the scores of the states' labels; returns False for NaN or +inf."""
-    good = True
-    for s in range(lo, hi):
+    delay_penalty for each token a state has behind it is added to its score.
+    """
+    wrong = np.int32(0)
+    least = lowest(unit)
+    for s in range(len(labels)):
         x = scores[labels[s]]
-        good &= x < np.inf
-        emitted[s] = x if x > NONE else NONE
-    return good
+        wrong += np.int32(0 if x < np.inf else 1)
+        bits, size = exp_parts(x + counts[s] * delay_penalty, unit)
+        emitted[2 * s] = bits
+        emitted[2 * s + 1] = size if x > -1e8 else least // 2
+    return wrong == 0
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _step(before, emitted, skip, after, count, unit):
+    """Each of `count` states after, from itself, the one and (where it may) the two before it."""
+    least = lowest(unit)
+    for s in range(count):
+        a, b, c = before[2 * s + 5], before[2 * s + 3], before[2 * s + 1] + skip[s]
+        size = max(a, max(b, c))
+        x = value(before[2 * s + 4], unit) * power(a - size, unit)
+        x += value(before[2 * s + 2], unit) * power(b - size, unit)
+        x += value(before[2 * s], unit) * power(c - size, unit)
+        bits, more = split(x * value(emitted[2 * s], unit), unit)
+        after[2 * s] = bits
+        after[2 * s + 1] = max(size + more + emitted[2 * s + 1], least)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _step_back(after, emitted, skip, before, forward, shift, scale, occupied, count, unit):
+    """Each state before from those after; occupied[s] is what passes through it.
+
+    `skip` is that of the states two further on. The total is 2**-shift / scale.
+    """
+    least = lowest(unit)
+    for s in range(count):
+        a, b, c = after[2 * s + 1], after[2 * s + 3], after[2 * s + 5] + skip[s]
+        size = max(a, max(b, c))
+        x = value(after[2 * s], unit) * power(a - size, unit)
+        x += value(after[2 * s + 2], unit) * power(b - size, unit)
+        x += value(after[2 * s + 4], unit) * power(c - size, unit)
+        share = min(size + (forward[2 * s + 1] + shift), 0)
+        occupied[s] = x * value(forward[2 * s], unit) * scale * power(share, unit)
+        bits, more = split(x * value(emitted[2 * s], unit), unit)
+        before[2 * s] = bits
+        before[2 * s + 1] = max(size + more + emitted[2 * s + 1], least)
 
 
 @njit(cache=True, nogil=True)
@@ -67,62 +74,78 @@ def _alive(t, length, states):
 
 
 @njit(cache=True, nogil=True)
-def _utterance(log_probs, length, target, blank, modified, delay_penalty, grad):
-    """The loss of one utterance; its gradient is added to `grad` (T, C), if that has rows."""
+def _close(row, lo, hi, edge):
+    """Zeros on both sides of states lo .. hi-1: all that a later step can see beyond them."""
+    row[2 * lo : 2 * lo + 4] = edge
+    row[2 * hi + 4 : 2 * hi + 8] = edge
+
+
+@njit(cache=True, nogil=True)
+def _utterance(log_probs, length, target, blank, modified, delay_penalty, row, grad):
+    """The loss of one utterance of S <= T tokens; its gradient is added to `grad` (T, C), if that has rows.
+
+    `row` (4S + 10,) is a row of zeros. The bonus for a token is spread over the frames from its
+    first to the last: a frame with k tokens behind it or in it gets k * delay_penalty.
+    """
     states = 2 * len(target) + 1
     unit = log_probs[0, 0]
-    labels = np.full(states, blank, np.int64)
-    may_skip = np.full(states + 2, NONE)
-    emits = np.zeros(states + 2)
-    for i in range(len(target)):
-        labels[2 * i + 1] = target[i]
-        emits[2 * i + 1] = 1.0
-        if i > 0 and (modified or target[i] != target[i - 1]):
-            may_skip[2 * i + 1] = 0.0
-    emitted = np.full(states + 2, NONE)
-    bonus = np.zeros(states + 2)
-    forward = np.full((length, states + 2), NONE)
-    middle = length // 2
+    labels = np.full(states, blank, np.uint32)
+    counts = np.empty(states, log_probs.dtype)
+    skip = np.full(states + 2, row[1] // 2)
+    for s in range(states):
+        counts[s] = (s + 1) // 2
+        if s % 2 == 1:
+            labels[s] = target[s // 2]
+            if s > 1 and (modified or target[s // 2] != target[s // 2 - 1]):
+                skip[s] = 0
+    penalty = np.full(1, delay_penalty).astype(log_probs.dtype)[0]
+    emitted = row.copy()
+    forward = np.empty((length + 1, len(row)), row.dtype)
+    forward[0] = row
+    forward[0, 5] = 0  # before the first frame: the first blank
     good = True
     for t in range(length):
         lo, hi = _alive(t, length, states)
-        good &= _emit(log_probs[t], labels, emitted, lo, hi)
-        if delay_penalty != 0.0:
-            bonus = emits * (delay_penalty * (middle - t))
-        if t == 0:
-            for s in range(lo, hi):
-                forward[0, s + 2] = emitted[s] + bonus[s]
-        else:
-            _step(forward[t - 1], forward[t], emitted, may_skip, bonus, lo, hi, unit)
-    if not good:
+        good &= _emit(log_probs[t], labels[lo:hi], counts[lo:hi], penalty, emitted[2 * lo :], unit)
+        after = forward[t + 1]
+        _step(
+            forward[t, 2 * lo :], emitted[2 * lo :], skip[lo:], after[2 * lo + 4 :], hi - lo, unit
+        )
+        _close(after, lo, hi, row[:4])
+    last = forward[length]
+    size = max(last[2 * states + 3], last[2 * states + 1])
+    if not good or size > -(row[1] // 4):
         return np.nan
-    a, b = forward[length - 1, states + 1], forward[length - 1, states]
-    high = max(a, b)
-    if high < NONE / 2:
+    if size < row[1] // 2:
         return np.inf
-    total = high + math.log(math.exp(a - high) + math.exp(b - high))
+    mass = 0.0
+    for s in (states, states + 1):
+        if s >= 2:
+            mass += value(last[2 * s], unit) * power(last[2 * s + 1] - size, unit)
+    bonus = delay_penalty * len(target) * (length // 2 - length)
+    total = math.log(mass) + size * math.log(2.0) + bonus
     if len(grad) == 0:
         return -total
-    backward = np.full(states + 2, NONE)
-    earlier = np.full(states + 2, NONE)
+    bits, more = split(unit * 0 + mass, unit)
+    scale = 2 / value(bits, unit)
+    after, before = row.copy(), row.copy()
+    after[2 * states + 3] = 0
     occupied = np.empty(states, log_probs.dtype)
-    backward[states - 1] = 0.0
-    if states > 1:
-        backward[states - 2] = 0.0
     for t in range(length - 1, -1, -1):
         lo, hi = _alive(t, length, states)
-        _posteriors(forward[t], backward, total, occupied, lo, hi, unit)
-        for s in range(lo, hi):
+        _emit(log_probs[t], labels[lo:hi], counts[lo:hi], penalty, emitted[2 * lo :], unit)
+        _step_back(
+            after[2 * lo + 4 :], emitted[2 * lo :], skip[lo + 2 :], before[2 * lo + 4 :],
+            forward[t + 1, 2 * lo + 4 :], -(size + more + 1), scale, occupied[lo:], hi - lo, unit,
+        )  # fmt: skip
+        _close(before, lo, hi, row[:4])
+        after, before = before, after
+        blanks = unit * 0
+        for s in range(lo + lo % 2, hi, 2):
+            blanks += occupied[s]
+        grad[t, blank] -= blanks
+        for s in range(lo + 1 - lo % 2, hi, 2):
             grad[t, labels[s]] -= occupied[s]
-        if t > 0:
-            emitted[:] = NONE
-            _emit(log_probs[t], labels, emitted, lo, hi)
-            if delay_penalty != 0.0:
-                bonus = emits * (delay_penalty * (middle - t))
-            lo, hi = _alive(t - 1, length, states)
-            earlier[:] = NONE
-            _step_back(backward, earlier, emitted, may_skip, bonus, lo, hi, unit)
-            backward, earlier = earlier, backward
     return -total
 
 
@@ -141,7 +164,8 @@ def ctc(
     log_probs (N, T, C) float32 or float64; lengths, target_lengths (N,) and targets (N, S) int64,
     all in range. `modified` lets equal tokens follow each other without a blank. An arc entering a
     token in frame t gets delay_penalty * (length // 2 - t). A target that does not fit has loss inf
-    and gradient 0; NaN or +inf where it counts gives NaN.
+    and gradient 0, and scores below -1e8 are as good as -inf; NaN or +inf where it counts gives
+    NaN.
     """
     losses = np.empty(len(log_probs), log_probs.dtype)
     grad = np.zeros_like(log_probs) if want_grad else None
@@ -150,12 +174,12 @@ def ctc(
     def row(n: int) -> None:
         length = int(lengths[n])
         target = targets[n, : target_lengths[n]]
-        if length == 0:
+        if length == 0 or len(target) > length:
             losses[n] = np.inf if len(target) else 0.0
         else:
             losses[n] = _utterance(
                 log_probs[n], length, target, blank, modified, float(delay_penalty),
-                grad[n] if want_grad else none,
+                zeros(2 * len(target) + 5, log_probs.dtype), grad[n] if want_grad else none,
             )  # fmt: skip
 
     for_each(len(losses), row)
