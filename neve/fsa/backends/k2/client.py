@@ -8,7 +8,6 @@ import importlib
 import os
 import select
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -153,10 +152,6 @@ class RemoteK2:
             for stream in (process.stdin, process.stdout, self._errors):
                 with contextlib.suppress(OSError):
                     stream.close()
-
-    def __del__(self):
-        if not sys.is_finalizing():
-            self.close()
 
 
 def _value(operation: str, answer: dict) -> Any:
