@@ -24,63 +24,8 @@ from neve.fsa.rnnt_checks import (
     checked_type,
     reduced,
 )
+from neve.fsa.rnnt_recursion import Recursion, fix_for_boundary
 from neve.fsa.rnnt_simple import smoothed_log_probs
-
-
-class _Recursion(torch.autograd.Function):
-    """Gives the occupation probabilities too: they are the gradient, and what pruning looks at."""
-
-    @staticmethod
-    def forward(ctx, px: Tensor, py: Tensor, boundary: Tensor, want_grads: bool):
-        compute = kernel("rnnt", "mutual_information", px.device)
-        totals, gx, gy = compute(px.contiguous(), py.contiguous(), boundary, want_grads)
-        if want_grads:
-            ctx.save_for_backward(gx, gy)
-            ctx.mark_non_differentiable(gx, gy)
-        return totals, gx, gy
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor, _gx, _gy):
-        gx, gy = ctx.saved_tensors
-        grad = grad.reshape(-1, 1, 1)
-        return gx * grad, gy * grad, None, None
-
-
-def mutual_information_recursion(
-    px: Tensor, py: Tensor, boundary: Tensor | None = None, return_grad: bool = False
-) -> Tensor | tuple[Tensor, tuple[Tensor, Tensor]]:
-    """(B,): the log-sum over all paths of symbols and blanks (FSA-SPEC section 1).
-
-    px (B, S, T+1), or (B, S, T) for the modified recursion: the log-probability of each symbol in
-    each frame; py (B, S+1, T): that of the blank. With return_grad also the pair of occupation
-    probabilities, of the shapes of px and py; no gradient flows through them.
-    """
-    (px, py), _ = checked_scores(px=px, py=py)
-    if px.ndim != 3 or py.ndim != 3 or px.shape[0] != py.shape[0]:
-        raise NeveError(
-            f"px: (B, S, T+1) or (B, S, T) is needed, not {tuple(px.shape)} with py "
-            f"{tuple(py.shape)}"
-        )
-    num_symbols, frames = px.shape[1], py.shape[2]
-    if py.shape[1] != num_symbols + 1 or px.shape[2] not in (frames, frames + 1):
-        raise NeveError(
-            f"py: (B, S+1, T) is needed, S being {num_symbols} and T {px.shape[2]} or "
-            f"{px.shape[2] - 1} because of px, not {tuple(py.shape)}"
-        )
-    boundary = checked_boundary(boundary, len(px), num_symbols, frames, px.device)
-    want_grads = return_grad or px.requires_grad or py.requires_grad
-    totals, gx, gy = _Recursion.apply(px, py, boundary, want_grads)
-    check_totals(totals, px=px, py=py)
-    return (totals, (gx, gy)) if return_grad else totals
-
-
-def fix_for_boundary(px: Tensor, boundary: Tensor | None = None) -> Tensor:
-    """px (B, S, T+1) without symbols after the last frame of each utterance."""
-    if boundary is None:
-        return px
-    last = boundary[:, 3].reshape(-1, 1, 1).expand(-1, px.shape[1], 1)
-    return px.scatter(2, last.to(px.device), -torch.inf)
 
 
 def _of_type(px: Tensor, py: Tensor, rnnt_type: str, boundary: Tensor | None) -> Tensor:
@@ -214,7 +159,10 @@ def _checked_joint(
     """Arguments of the full and the pruned losses, checked; the boundary is filled in."""
     rnnt_type = checked_type(rnnt_type)
     (logits,), _ = checked_scores(logits=logits)
-    if logits.ndim != 4 or symbols.ndim != 2:
+    if not isinstance(symbols, Tensor) or symbols.ndim != 2:
+        kind = tuple(symbols.shape) if isinstance(symbols, Tensor) else type(symbols).__name__
+        raise NeveError(f"symbols: (B, S) int64 is needed, not {kind}")
+    if logits.ndim != 4:
         shape = "(B, T, S+1, C)" if ranges is None else "(B, T, R, C)"
         raise NeveError(f"logits: {shape} is needed, not {tuple(logits.shape)}")
     batch, frames, width, classes = logits.shape
@@ -222,6 +170,8 @@ def _checked_joint(
     check_symbols(symbols, termination_symbol, batch, num_symbols, classes, logits.device)
     if use_hat_loss and termination_symbol != 0:
         raise NeveError(f"termination_symbol: HAT's blank is 0, not {termination_symbol}")
+    if use_hat_loss and classes < 2:
+        raise NeveError("logits: HAT needs at least one class besides the blank")
     if ranges is not None:
         check_ranges(ranges, (batch, frames, width), num_symbols, logits.device)
     elif width != num_symbols + 1:
@@ -274,7 +224,7 @@ def rnnt_loss_smoothed(
     boundary = checked_boundary(boundary, *shape, py.device, checked_type(rnnt_type))
     px = _delayed(px, boundary, delay_penalty)
     want_grads = return_grad or px.requires_grad or py.requires_grad
-    totals, gx, gy = _Recursion.apply(px, py, boundary, want_grads)
+    totals, gx, gy = Recursion.apply(px, py, boundary, want_grads)
     check_totals(totals, lm=lm, am=am)
     loss = reduced(-totals, reduction)
     return (loss, (gx, gy)) if return_grad else loss
@@ -367,7 +317,7 @@ def get_rnnt_prune_ranges(
     boundary = checked_boundary(boundary, batch, num_symbols, frames, px_grad.device)
     symbols, lengths = boundary[:, 2:3], boundary[:, 3:4]
     least = 2 if regular else 1
-    if s_range < least:
+    if not isinstance(s_range, int) or s_range < least:
         raise NeveError(f"s_range: at least {least} is needed, not {s_range}")
     if regular and frames and batch:
         needed = torch.div(symbols - 1, lengths.clamp(min=1), rounding_mode="trunc") + 2

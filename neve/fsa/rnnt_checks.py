@@ -33,16 +33,21 @@ def checked_scores(**scores: Tensor) -> tuple[list[Tensor], torch.dtype]:
     return found, found[0].dtype
 
 
+def _is_int64(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """NeveError unless `value` is an int64 tensor of this shape."""
+    if not isinstance(value, Tensor):
+        raise NeveError(f"{name}: {shape} int64 is needed, not {type(value).__name__}")
+    if value.shape != shape or value.dtype != torch.int64:
+        raise NeveError(f"{name}: {shape} int64 is needed, not {tuple(value.shape)} {value.dtype}")
+
+
 def check_symbols(
     symbols: Tensor, blank: int, batch: int, num_symbols: int, classes: int, device
 ) -> None:
-    if symbols.shape != (batch, num_symbols):
-        raise NeveError(f"symbols: ({batch}, {num_symbols}) is needed, not {tuple(symbols.shape)}")
-    if symbols.dtype != torch.int64:
-        raise NeveError(f"symbols: int64 is needed, not {symbols.dtype}")
+    _is_int64("symbols", symbols, (batch, num_symbols))
     if symbols.device != device:
         raise NeveError(f"symbols: on {symbols.device}, but the scores are on {device}")
-    if not 0 <= blank < classes:
+    if not isinstance(blank, int) or not 0 <= blank < classes:
         raise NeveError(f"termination_symbol: {blank} is not in 0..{classes - 1}")
     if symbols.numel() and symbols.device.type == "cpu":
         low, high = (int(x) for x in torch.aminmax(symbols))
@@ -54,10 +59,7 @@ def check_symbols(
 
 
 def check_ranges(ranges: Tensor, shape: tuple[int, ...], num_symbols: int, device) -> None:
-    if ranges.shape != shape or ranges.dtype != torch.int64:
-        raise NeveError(
-            f"ranges: {shape} int64 is needed, not {tuple(ranges.shape)} {ranges.dtype}"
-        )
+    _is_int64("ranges", ranges, shape)
     if ranges.device != device:
         raise NeveError(f"ranges: on {ranges.device}, but the scores are on {device}")
     if ranges.numel() and ranges.device.type == "cpu":
@@ -88,10 +90,7 @@ def checked_boundary(
     if boundary is None:
         whole = torch.tensor([0, 0, num_symbols, frames], dtype=torch.int64, device=device)
         boundary = whole.repeat(batch, 1)
-    if boundary.shape != (batch, 4) or boundary.dtype != torch.int64:
-        raise NeveError(
-            f"boundary: ({batch}, 4) int64 is needed, not {tuple(boundary.shape)} {boundary.dtype}"
-        )
+    _is_int64("boundary", boundary, (batch, 4))
     if boundary.device.type == "cpu":  # elsewhere it would wait for the device
         s0, t0, s1, t1 = boundary.unbind(1)
         wrong = (s0 < 0) | (s1 < s0) | (s1 > num_symbols) | (t0 < 0) | (t1 < t0) | (t1 > frames)

@@ -353,10 +353,10 @@ def test_ranges_widen_for_an_utterance_of_few_frames():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"symbols": SYMBOLS.int()}, "symbols: int64"),
+        ({"symbols": SYMBOLS.int()}, "symbols: .* int64"),
         ({"symbols": SYMBOLS + 2}, "symbols: 5 is not one of the 4 classes"),
         ({"symbols": SYMBOLS - 2}, "symbols: -1 is not one of"),
-        ({"symbols": SYMBOLS[:1]}, r"symbols: \(2, 2\) is needed"),
+        ({"symbols": SYMBOLS[:1]}, r"symbols: \(2, 2\) int64 is needed"),
         ({"termination_symbol": 4}, "termination_symbol: 4"),
         ({"boundary": BOUNDARY.int()}, "boundary: .* int64"),
         ({"boundary": torch.tensor([[0, 0, 2, 5], [0, 0, 2, 4]])}, "boundary: row 0"),
@@ -364,6 +364,18 @@ def test_ranges_widen_for_an_utterance_of_few_frames():
         (
             {"boundary": torch.tensor([[0, 0, 2, 1]] * 2), "rnnt_type": "modified"},
             "more symbols than frames, which rnnt_type modified",
+        ),
+        ({"symbols": None}, "symbols: .* not NoneType"),
+        ({"boundary": [[0, 0, 2, 4]] * 2}, "boundary: .* not list"),
+        ({"symbols": SYMBOLS.to("meta")}, "symbols: on meta"),
+        ({"termination_symbol": 0.5}, "termination_symbol: 0.5"),
+        (
+            {
+                "logits": torch.zeros(2, 4, 1, 1),
+                "symbols": torch.zeros(2, 0, dtype=torch.int64),
+                "use_hat_loss": True,
+            },
+            "logits: HAT needs at least one class",
         ),
         ({"rnnt_type": "odd"}, "rnnt_type: must be one of"),
         ({"reduction": "odd"}, "reduction: must be"),
