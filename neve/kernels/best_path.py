@@ -12,6 +12,7 @@ from numba import njit
 from neve.kernels.graph import Graph
 from neve.kernels.token_passing import (
     can_end,
+    candidates,
     checked,
     count_arcs,
     each_row,
@@ -34,32 +35,6 @@ class Path(NamedTuple):
     arcs: np.ndarray
     score: float
     arc_scores: np.ndarray
-
-
-@njit(cache=True, nogil=True)
-def _candidates(rows, labels, scores, states, forward, frame_scores, beam, ends, arcs, tokens):
-    """Arcs that may end above best - beam: fills (ends, arcs, tokens) and returns (count, best).
-
-    The best token goes first, for its best arc only, so that few others have to be remembered.
-    """
-    best = np.float32(-np.inf)
-    top = np.argmax(forward)
-    for e in range(rows[states[top]], rows[states[top] + 1]):
-        best = max(best, forward[top] + (scores[e] + frame_scores[labels[e] + 1]))
-    cut = best - beam
-    n = 0
-    for k in range(len(states)):
-        s = states[k]
-        f = forward[k]
-        for e in range(rows[s], rows[s + 1]):
-            end = f + (scores[e] + frame_scores[labels[e] + 1])
-            if end > cut:
-                ends[n], arcs[n], tokens[n] = end, e, k
-                n += 1
-                if end > best:
-                    best = end
-                    cut = best - beam
-    return n, best
 
 
 @njit(cache=True, nogil=True)
@@ -116,7 +91,7 @@ def _best_path(
         most = count_arcs(rows, states)
         if most > len(ends):
             ends, arcs, tokens = grown(ends, most), grown(arcs, most), grown(tokens, most)
-        n, best = _candidates(
+        n, best = candidates(
             rows, labels, scores, states, forward, frame_scores, beam, ends, arcs, tokens
         )
         cut = best - beam

@@ -15,6 +15,7 @@ from neve.errors import NeveError
 from neve.kernels.graph import Graph
 from neve.kernels.token_passing import (
     can_end,
+    candidates,
     checked,
     count_arcs,
     each_row,
@@ -128,42 +129,31 @@ def prune_tail(first, begin, end, forward, states, arc_first, src, dst, arcs, sc
 
 
 @njit(cache=True, nogil=True)
-def _expand(rows, graph_dst, labels, graph_scores, frame_scores, end_state, beam, reach, slot,
-            begin, num_states, states, forward, src, dst, arcs, scores, num_arcs):  # fmt: skip
-    """Adds the arcs that leave the states begin..num_states-1, and the states they reach.
+def _connect(graph_dst, labels, graph_scores, frame_scores, end_state, cut, reach, slot, begin,
+             ends, found, tokens, n, num_states, states, forward, num_arcs, src, dst, arcs,
+             scores):  # fmt: skip
+    """Adds the states that the n candidates (ends, found, tokens) reach above cut, and their arcs.
 
     All of them lead to end_state if it is not negative. Arcs that are worse by more than `reach`
     than the best into their state are left out. The arrays have room. Returns (states, arcs).
     """
-    best = np.float32(-np.inf)
-    n = num_arcs
-    for k in range(begin, num_states):
-        s = states[k]
-        f = forward[k]
-        for e in range(rows[s], rows[s + 1]):
-            score = graph_scores[e] + frame_scores[labels[e] + 1]
-            if score > -np.inf:
-                src[n], arcs[n], scores[n] = k, e, score
-                dst[n] = graph_dst[e] if end_state < 0 else end_state
-                n += 1
-                best = max(best, f + score)
-    cut = best - beam
     first_new = num_states
-    for i in range(num_arcs, n):
-        end = forward[src[i]] + scores[i]
-        if end > cut:
-            j = slot[dst[i]]
+    for i in range(n):
+        if ends[i] > cut:
+            d = graph_dst[found[i]] if end_state < 0 else end_state
+            j = slot[d]
             if j < 0:
-                slot[dst[i]] = num_states
-                states[num_states], forward[num_states] = dst[i], end
+                slot[d] = num_states
+                states[num_states], forward[num_states] = d, ends[i]
                 num_states += 1
-            elif end > forward[j]:
-                forward[j] = end
-    for i in range(num_arcs, n):
-        j = slot[dst[i]]
-        if j >= 0 and forward[src[i]] + scores[i] >= forward[j] - reach:
-            src[num_arcs], dst[num_arcs], arcs[num_arcs] = src[i], j, arcs[i]
-            scores[num_arcs] = scores[i]
+            elif ends[i] > forward[j]:
+                forward[j] = ends[i]
+    for i in range(n):
+        e = found[i]
+        j = slot[graph_dst[e] if end_state < 0 else end_state]
+        if j >= 0 and ends[i] >= forward[j] - reach:
+            src[num_arcs], dst[num_arcs], arcs[num_arcs] = begin + tokens[i], j, e
+            scores[num_arcs] = graph_scores[e] + frame_scores[labels[e] + 1]
             num_arcs += 1
     for k in range(first_new, num_states):
         slot[states[k]] = -1
@@ -185,6 +175,10 @@ def extend(rows, graph_dst, labels, graph_scores, log_probs, count, num_frames, 
     first = np.concatenate((first, more))
     arc_first = np.concatenate((arc_first, more))
     frame_scores = np.empty(log_probs.shape[1] + 1, np.float32)
+    ends = np.empty(1 << 12, np.float32)
+    found = np.empty(1 << 12, np.int32)
+    tokens = np.empty(1 << 12, np.int32)
+    reach = output_beam + SLACK
     window = STEP - WINDOW
     for t in range(t0, t0 + count):
         last = t == num_frames - 1
@@ -193,16 +187,22 @@ def extend(rows, graph_dst, labels, graph_scores, log_probs, count, num_frames, 
         fill_frame(frame_scores, log_probs, t - t0, last, partial)
         beam = next_beam(beam, search_beam, len(active), t, num_frames, min_active, max_active)
         most = count_arcs(rows, active)
-        if num_arcs + most > len(src):
-            src, dst = grown(src, num_arcs + most), grown(dst, num_arcs + most)
-            arcs, scores = grown(arcs, num_arcs + most), grown(scores, num_arcs + most)
-        if num_states + most > len(states):
-            states = grown(states, num_states + most)
-            forward = grown(forward, num_states + most)
-        num_states, num_arcs = _expand(
-            rows, graph_dst, labels, graph_scores, frame_scores, len(rows) - 2 if partial else -1,
-            beam, output_beam + SLACK, slot, first[t], num_states, states, forward, src, dst, arcs,
-            scores, num_arcs,
+        if most > len(ends):
+            ends, found, tokens = grown(ends, most), grown(found, most), grown(tokens, most)
+        # what is worse than the beam may still enter a state that something better reaches
+        n, best = candidates(
+            rows, labels, graph_scores, active, forward[first[t] : num_states], frame_scores,
+            beam + reach, ends, found, tokens,
+        )  # fmt: skip
+        if num_arcs + n > len(src):
+            src, dst = grown(src, num_arcs + n), grown(dst, num_arcs + n)
+            arcs, scores = grown(arcs, num_arcs + n), grown(scores, num_arcs + n)
+        if num_states + n > len(states):
+            states, forward = grown(states, num_states + n), grown(forward, num_states + n)
+        num_states, num_arcs = _connect(
+            graph_dst, labels, graph_scores, frame_scores, len(rows) - 2 if partial else -1,
+            best - beam, reach, slot, first[t], ends, found, tokens, n, num_states, states,
+            forward, num_arcs, src, dst, arcs, scores,
         )  # fmt: skip
         first[t + 2], arc_first[t + 1] = num_states, num_arcs
         if in_windows and (last or t + 1 == window + WINDOW):

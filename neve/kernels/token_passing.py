@@ -78,6 +78,34 @@ def count_arcs(rows, states):
     return n
 
 
+@njit(cache=True, nogil=True)
+def candidates(rows, labels, scores, states, forward, frame_scores, margin, ends, arcs, tokens):
+    """Arcs that may end above best - margin: fills (ends, arcs, tokens) and returns (count, best).
+
+    The best token goes first, for its best arc only, so that few others have to be remembered.
+    """
+    best = np.float32(-np.inf)
+    if len(states) == 0:
+        return 0, best
+    top = np.argmax(forward)
+    for e in range(rows[states[top]], rows[states[top] + 1]):
+        best = max(best, forward[top] + (scores[e] + frame_scores[labels[e] + 1]))
+    cut = best - margin
+    n = 0
+    for k in range(len(states)):
+        s = states[k]
+        f = forward[k]
+        for e in range(rows[s], rows[s + 1]):
+            end = f + (scores[e] + frame_scores[labels[e] + 1])
+            if end > cut:
+                ends[n], arcs[n], tokens[n] = end, e, k
+                n += 1
+                if end > best:
+                    best = end
+                    cut = best - margin
+    return n, best
+
+
 def checked(max_label, log_probs, lengths, **beams):
     """`log_probs` and `lengths` as the kernels want them; NeveError if they cannot be searched."""
     log_probs = np.ascontiguousarray(log_probs, np.float32)
