@@ -19,21 +19,34 @@ from neve.fsa.topologies import ctc_targets
 
 
 class _Exact(torch.autograd.Function):
+    """Losses whose gradient, as large as log_probs, comes with them and is handed on uncopied.
+
+    So it is there once; should the graph be kept for another backward pass, it is computed again.
+    """
+
     @staticmethod
     def forward(ctx, log_probs: Tensor, arguments: tuple, delay_penalty: float) -> Tensor:
-        compute = kernel("ctc", "ctc", log_probs.device)
-        want_grad = log_probs.requires_grad
-        losses, grad = compute(log_probs, *arguments, want_grad, delay_penalty)
-        ctx.save_for_backward(grad)
+        ctx.arguments, ctx.delay_penalty = arguments, delay_penalty
+        ctx.save_for_backward(log_probs)
+        losses, ctx.by_frame = _Exact.compute(ctx, log_probs, log_probs.requires_grad)
         return losses
+
+    @staticmethod
+    def compute(ctx, log_probs: Tensor, want_grad: bool) -> tuple[Tensor, Tensor | None]:
+        compute = kernel("ctc", "ctc", log_probs.device)
+        return compute(log_probs, *ctx.arguments, want_grad, ctx.delay_penalty)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
-        (saved,) = ctx.saved_tensors
+        (log_probs,) = ctx.saved_tensors
+        by_frame, ctx.by_frame = ctx.by_frame, None
+        if by_frame is None:
+            _, by_frame = _Exact.compute(ctx, log_probs, True)
         # a large product can be spared, if finding out does not mean waiting for the device
-        same = grad.device.type == "cpu" and bool((grad == 1).all())
-        return saved if same else saved * grad.reshape(-1, 1, 1), None, None
+        if grad.device.type != "cpu" or not bool((grad == 1).all()):
+            by_frame *= grad.reshape(-1, 1, 1)
+        return by_frame, None, None
 
 
 class _AnyGraph(torch.autograd.Function):

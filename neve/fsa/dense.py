@@ -93,6 +93,16 @@ class DenseFsaVec:
         segments = torch.stack((self.rows, self.starts, self.lengths), dim=1).to(torch.int32)
         return DenseFsaVec(self.log_probs.to(device), segments)
 
+    @classmethod
+    def _from_dense_fsa_vec(cls, dense_fsa_vec: DenseFsaVec, scores: Tensor) -> DenseFsaVec:
+        """Segments as long as those of `dense_fsa_vec` with other `scores`, laid out as its own."""
+        wanted = (int(dense_fsa_vec.frame_splits[-1]), dense_fsa_vec.num_classes + 1)
+        if tuple(scores.shape) != wanted:
+            raise NeveError(f"scores: shape {tuple(scores.shape)}, {wanted} is needed")
+        starts, lengths = dense_fsa_vec.frame_splits[:-1], dense_fsa_vec.lengths
+        segments = torch.stack((torch.zeros_like(starts), starts, lengths), dim=1)
+        return cls(scores[:, 1:].unsqueeze(0), segments.to(torch.int32))
+
     def _places(self) -> tuple[Tensor, Tensor]:
         """(segment, frame within it) of each row of `scores`, on the CPU."""
         segment = torch.repeat_interleave(torch.arange(len(self)), self.lengths + 1)
@@ -118,10 +128,11 @@ class DenseFsaVec:
         whole = torch.equal(self.rows, torch.arange(len(self.log_probs)))
         if whole and not bool(self.starts.any()):
             return self.log_probs[:, :longest].contiguous()
-        result = self.log_probs.new_zeros(len(self), longest, self.num_classes)
-        for k, (row, start, length) in enumerate(zip(self.rows, self.starts, self.lengths)):
-            result[k, :length] = self.log_probs[row, start : start + length]
-        return result
+        frame = torch.arange(longest)
+        real = (frame < self.lengths.unsqueeze(1)).to(self.device)
+        at = (self.starts.unsqueeze(1) + frame).clamp(max=self.log_probs.shape[1] - 1)
+        found = self.log_probs[self.rows.unsqueeze(1).to(self.device), at.to(self.device)]
+        return torch.where(real.unsqueeze(2), found, 0.0)
 
     def __repr__(self) -> str:
         return (

@@ -41,35 +41,35 @@ def levenshtein_graph(
     else:
         values = np.array([symbol for row in symbols for symbol in row], np.int64)
         lengths = np.array([len(row) for row in symbols], np.int64)
-    low = np.flatnonzero(values <= 0)
+    low = np.flatnonzero((values <= 0) | (values >= 2**31))
     if len(low):
         number = int(np.searchsorted(np.cumsum(lengths), low[0], side="right"))
-        raise NeveError(f"symbols: sequence {number} holds {values[low[0]]}; they must be above 0")
+        raise NeveError(
+            f"symbols: sequence {number} holds {values[low[0]]}; they must be above 0, in 32 bits"
+        )
     if not math.isfinite(ins_del_score):
         raise NeveError(f"ins_del_score: a finite number is needed, not {ins_del_score}")
-    place = np.arange(int(lengths.sum() + len(lengths)))
+    # three arcs a state: the loop, the symbol unmatched and matched, or the end
+    symbol = np.insert(values.astype(np.int32), np.cumsum(lengths), -1)
     first = np.cumsum(lengths + 1) - (lengths + 1)
-    place = place - np.repeat(first, lengths + 1)
-    symbol = np.insert(values, np.cumsum(lengths), -1)
-    none = np.zeros_like(symbol)
-    offset = np.full(len(symbol), ins_del_score + 0.5)
-    # columns: src, dst, label, aux, score, offset, whether it is there
-    table = np.stack(
-        (
-            np.stack((place, place, none, none, none + ins_del_score, offset, none + 1), 1),
-            np.stack((place, place + 1, none, symbol, none - 0.5, none, symbol > 0), 1),
-            np.stack((place, place + 1, symbol, symbol, none, none, none + 1), 1),
-        ),
-        axis=1,
-    ).reshape(-1, 7)
-    columns = torch.from_numpy(table[table[:, 6] > 0].T.copy())
-    src, dst, labels, aux = (column.to(torch.int32) for column in columns[:4])
+    src = np.arange(len(symbol), dtype=np.int32)
+    src = (src - np.repeat(first, lengths + 1).astype(np.int32)).repeat(3)
+    dst, labels, aux = src.copy(), np.zeros_like(src), np.zeros_like(src)
+    scores, offset = np.zeros(len(src), np.float32), np.zeros(len(src), np.float32)
+    scores[0::3], scores[1::3] = ins_del_score, -0.5
+    offset[0::3] = scores[0::3] + np.float32(0.5)
+    dst[1::3] += 1
+    dst[2::3] += 1
+    labels[2::3] = aux[1::3] = aux[2::3] = symbol
+    keep = np.ones(len(src), bool)
+    keep[1::3] = symbol > 0
+    columns = (torch.from_numpy(x[keep]) for x in (src, dst, labels, scores, aux, offset))
+    *arcs, aux, offset = columns
     splits = [
         torch.from_numpy(np.concatenate(([0], np.cumsum(x))))
         for x in (lengths + 2, 3 * lengths + 2)
     ]
-    attributes = {"aux_labels": aux, OFFSET: columns[5].float()}
-    return FsaVec._make(src, dst, labels, columns[4].float(), *splits, attributes).to(device)
+    return FsaVec._make(*arcs, *splits, {"aux_labels": aux, OFFSET: offset}).to(device)
 
 
 def levenshtein_alignment(

@@ -96,16 +96,16 @@ class Nbest:
     tot_scores = total_scores  # icefall's name
 
     def compute_lm_scores(self) -> RaggedTensor:
-        """[utterance][path]: the sum of the attribute lm_scores of each path."""
+        """[utterance][path] float64: the sum of the attribute lm_scores of each path."""
         return self._sums(self.fsa.lm_scores)
 
     def compute_am_scores(self) -> RaggedTensor:
-        """[utterance][path]: the score of each path without its lm_scores."""
+        """[utterance][path] float64: the score of each path without its lm_scores."""
         return self._sums(self.fsa.scores - self.fsa.lm_scores)
 
     def _sums(self, values: Tensor) -> RaggedTensor:
         splits = self.fsa.arc_splits.to(values.device)
-        return RaggedTensor(self.shape, RaggedTensor.from_splits(splits, values).sum())
+        return RaggedTensor(self.shape, RaggedTensor.from_splits(splits, values.double()).sum())
 
     def top_k(self, k: int) -> Nbest:
         """The k best paths of each utterance, the best first.

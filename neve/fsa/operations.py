@@ -14,6 +14,7 @@ from neve.fsa.fsa import Fsa, FsaVec
 from neve.fsa.list_maps import from_lists
 from neve.fsa.ragged import RaggedTensor
 from neve.kernels.graph import check_size
+from neve.kernels.structure import useful_states
 from neve.kernels.top_sort import top_order
 
 
@@ -22,18 +23,6 @@ def _each(fsas: Fsa, operation) -> Fsa:
     if isinstance(fsas, FsaVec):
         return FsaVec([operation(fsa) for fsa in fsas]) if len(fsas) else fsas
     return operation(fsas)
-
-
-def _mapped(fsa: Fsa, operation) -> Fsa:
-    """operation(graph) -> (graph, arc map), with the attributes that the map brings along."""
-    result, arc_map = operation(fsa.to_graph())
-    return fsa.select(
-        torch.tensor([0, result.num_states]),
-        torch.from_numpy(result.src.copy()),
-        torch.from_numpy(result.dst.copy()),
-        torch.tensor([0, result.num_arcs]),
-        torch.from_numpy(np.asarray(arc_map, np.int32)),
-    )
 
 
 def _built(
@@ -80,7 +69,16 @@ def arc_sort(fsa: Fsa, ret_arc_map: bool = False) -> Fsa | tuple[Fsa, Tensor]:
 
 def connect(fsa: Fsa) -> Fsa:
     """Without the states that are on no path from start to end."""
-    return _each(fsa, lambda one: _mapped(one, kernels.connect))
+    src, dst = fsa.flat_states()
+    keep = useful_states(src, dst, fsa.state_splits.numpy())
+    arcs = np.nonzero(keep[src] & keep[dst])[0]
+    # how many states and arcs are kept before each
+    number = torch.from_numpy(np.concatenate(([0], np.cumsum(keep))))
+    state_splits = number[fsa.state_splits]
+    arc_splits = torch.from_numpy(np.searchsorted(arcs, fsa.arc_splits.numpy()))
+    first = torch.repeat_interleave(state_splits[:-1], torch.diff(arc_splits))
+    src, dst = ((number[x[arcs]] - first).to(torch.int32) for x in (src, dst))
+    return fsa.select(state_splits, src, dst, arc_splits, torch.from_numpy(arcs))
 
 
 def top_sort(fsa: Fsa) -> Fsa:

@@ -82,7 +82,7 @@ def _close(row, lo, hi, edge):
 
 @njit(cache=True, nogil=True)
 def _utterance(log_probs, length, target, blank, modified, delay_penalty, row, grad):
-    """The loss of one utterance of S <= T tokens; its gradient is added to `grad` (T, C), if that has rows.
+    """The loss of one utterance of S <= T tokens; its gradient is added to `grad` (T, C) or (0, 0).
 
     `row` (4S + 10,) is a row of zeros. The bonus for a token is spread over the frames from its
     first to the last: a frame with k tokens behind it or in it gets k * delay_penalty.

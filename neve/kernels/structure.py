@@ -95,12 +95,14 @@ def arc_sort(graph: Graph) -> tuple[Graph, np.ndarray]:
 
 
 @njit(cache=True, nogil=True)
-def _reach(row_splits, neighbours, first, seen):
-    """Marks in `seen` every state that can be reached from `first`."""
+def _reach(row_splits, neighbours, firsts, seen):
+    """Marks in `seen` every state that can be reached from one of `firsts`."""
     stack = np.empty(len(seen), np.int32)
-    stack[0] = first
-    size = 1
-    seen[first] = True
+    size = 0
+    for state in firsts:
+        seen[state] = True
+        stack[size] = state
+        size += 1
     while size > 0:
         size -= 1
         state = stack[size]
@@ -112,16 +114,21 @@ def _reach(row_splits, neighbours, first, seen):
                 size += 1
 
 
-def useful_states(graph: Graph) -> np.ndarray:
-    """(S,) bool: the states on some path from the start to the final state."""
-    num_states = graph.num_states
+def useful_states(src: np.ndarray, dst: np.ndarray, state_splits: np.ndarray) -> np.ndarray:
+    """(S,) bool: the states on some path from the start to the final state of their graph.
+
+    The states of graph i, of which the first is its start and the last its final one, are
+    state_splits[i] .. state_splits[i+1]-1; arcs are sorted by src.
+    """
+    num_states = int(state_splits[-1])
     forward = np.zeros(num_states, np.bool_)
     backward = np.zeros(num_states, np.bool_)
-    if num_states > 1:
-        _reach(graph.row_splits, graph.dst, 0, forward)
-        entering = group_by(graph.dst, num_states)
-        splits = splits_of(graph.dst, num_states)
-        _reach(splits, graph.src[entering], num_states - 1, backward)
+    several = np.diff(state_splits) > 1
+    starts = state_splits[:-1][several].astype(np.int32)
+    ends = (state_splits[1:][several] - 1).astype(np.int32)
+    _reach(splits_of(src, num_states), dst, starts, forward)
+    entering = group_by(dst, num_states)
+    _reach(splits_of(dst, num_states), src[entering], ends, backward)
     return forward & backward
 
 
@@ -130,9 +137,9 @@ def connect(graph: Graph) -> tuple[Graph, np.ndarray]:
 
     A graph without any such path becomes the empty graph, of 0 states.
     """
-    keep = useful_states(graph)
-    number = (np.cumsum(keep) - 1).astype(np.int32)
     src = graph.src
+    keep = useful_states(src, graph.dst, np.array([0, graph.num_states]))
+    number = (np.cumsum(keep) - 1).astype(np.int32)
     arcs = np.nonzero(keep[src] & keep[graph.dst])[0].astype(np.int32)
     return (
         select_arcs(graph, arcs, number[src[arcs]], number[graph.dst[arcs]], int(keep.sum())),

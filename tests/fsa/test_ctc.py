@@ -311,3 +311,14 @@ def test_bad_graphs_are_named():
         intersect_dense(ctc_graph([[1], [9]]), dense, 10.0)
     with pytest.raises(NeveError, match="token 0 at position 1"):
         ctc_graph([[1, 0]])
+
+
+def test_a_kept_graph_gives_its_gradient_again():
+    log_probs = torch.randn(2, 5, 3).log_softmax(-1).requires_grad_()
+    losses = exact_ctc_loss(log_probs, RaggedTensor.from_list([[1], [2]]), torch.tensor([5, 4]))
+    weights = torch.tensor([0.5, 3.0])
+    (first,) = torch.autograd.grad((losses * weights).sum(), log_probs, retain_graph=True)
+    (again,) = torch.autograd.grad((losses * weights).sum(), log_probs, retain_graph=True)
+    (plain,) = torch.autograd.grad(losses.sum(), log_probs)
+    torch.testing.assert_close(first, again)
+    torch.testing.assert_close(first, plain * weights.reshape(-1, 1, 1))

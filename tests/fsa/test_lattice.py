@@ -40,6 +40,40 @@ def test_dense_scores_are_laid_out_frame_by_frame():
     assert dense.segments()[0].tolist() == [[8, 9], [10, 11]]
 
 
+def test_segments_are_padded_with_nothing_and_carry_gradients():
+    log_probs = random_log_probs(2, 3, 5, 4).requires_grad_()
+    rows = ((2, 1, 4), (0, 0, 0), (2, 0, 2), (1, 4, 1))
+    dense = DenseFsaVec(log_probs, segments(*rows))
+    padded = dense.segments()
+    assert padded.shape == (4, 4, 4)
+    for found, (row, start, length) in zip(padded, rows):
+        assert torch.equal(found[:length], log_probs[row, start : start + length])
+        assert not found[length:].any()
+    padded.sum().backward()
+    assert log_probs.grad[:, :, 0].tolist() == [[0] * 5, [0, 0, 0, 0, 1], [1, 2, 1, 1, 1]]
+
+
+def test_scores_may_be_exchanged_for_others():
+    log_probs = random_log_probs(2, 2, 5, 4)
+    dense = DenseFsaVec(log_probs, segments((1, 1, 3), (0, 0, 5), (1, 0, 0)))
+    scores = (dense.scores * 2).requires_grad_()
+    double = DenseFsaVec._from_dense_fsa_vec(dense, scores)
+    assert torch.equal(double.scores, scores)
+    assert double.duration.tolist() == [3, 5, 0] and double.shape == (3, None, None)
+    assert torch.equal(double.segments(), dense.segments() * 2)
+    with pytest.raises(NeveError, match=r"scores: shape \(10, 5\), \(11, 5\) is needed"):
+        DenseFsaVec._from_dense_fsa_vec(dense, scores[1:])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_scores_that_cannot_be_searched_are_named(value):
+    log_probs = torch.zeros(2, 3, 2)
+    log_probs[1, 1, 0] = value
+    DenseFsaVec(log_probs, segments((0, 0, 3), (1, 2, 1)))  # of which it is no part
+    with pytest.raises(NeveError, match=r"log_probs: row 1 holds NaN or \+inf \(segment 1\)"):
+        DenseFsaVec(log_probs, segments((0, 0, 3), (1, 0, 2)))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -291,11 +291,14 @@ def test_closure_repeats():
             level = following
             for key, s in level.items():
                 wanted[key] = max(wanted.get(key, -np.inf), s)
-        found = best(language(closure(fsa), 2 * fsa.num_states + 1, transducer=True))
+        longest = 2 * fsa.num_states + 1
+        found = best(language(closure(fsa), longest, transducer=True))
         assert all(found[key] >= s for key, s in wanted.items()), where
         # and nothing else: what is found is a sequence of what is accepted once
         for (x, y), s in found.items():
-            assert s == best_split(x, y, once), where
+            split = best_split(x, y, once)
+            # one label at a time takes two arcs each, and a path that long may not be in `found`
+            assert s == split if 2 * len(x) + 1 <= longest else s <= split, where
 
 
 def best_split(x, y, once, depth=8):

@@ -201,6 +201,31 @@ def test_rows_of_different_lengths_do_not_touch_each_other():
         assert alone.score == together[row].score
 
 
+def test_long_recordings_keep_the_tokens_that_lead_on():
+    """Far more tokens than there is room for at first, and paths that go back to the beginning."""
+    labels, frames = 30, 5000
+    src, dst = np.divmod(np.arange(labels * labels), labels)
+    final = np.full(labels, labels)
+    graph = Graph.from_arcs(
+        labels + 1,
+        np.concatenate((src, np.arange(labels))),
+        np.concatenate((dst, final)),
+        np.concatenate((dst, -np.ones(labels, np.int32))),
+        np.zeros(labels * (labels + 1)),
+    )
+    log_probs = np.random.default_rng(0).normal(size=(1, frames, labels)).astype(np.float32)
+    (path,) = one_best(graph, log_probs, [frames], **WIDE)
+    assert graph.labels[path.arcs].tolist() == [*log_probs[0].argmax(1).tolist(), -1]
+    # two ways that never meet again: the better one is known in the last frame only
+    alone = Graph.from_arcs(
+        4, [0, 0, 1, 1, 2, 2], [1, 2, 1, 3, 2, 3], [1, 2, 0, -1, 0, -1], [0, 0, 0, 0, 0, 0.5]
+    )
+    scores = np.zeros((1, 40000, 3), np.float32)
+    (path,) = one_best(alone, scores, [40000], **WIDE)
+    assert path.arcs.tolist() == [1, *[4] * 39999, 5]
+    assert path.score == 0.5
+
+
 def test_a_sequence_of_no_frames_takes_a_final_arc():
     graph = Graph.from_arcs(2, [0, 0], [0, 1], [1, -1], [0, -2.5])
     (path,) = one_best(graph, np.zeros((1, 0, 2), np.float32), [0], **WIDE)

@@ -108,6 +108,8 @@ class RemoteK2:
         except BaseException:  # an answer may be on its way, which is no answer to the next call
             self.close()
             raise
+        if "error" in answer and answer["error"].startswith("Some bad things happened"):
+            answer["error"] = self._told()  # k2's own checks say why on standard error only
         return _value(operation, answer)
 
     def _running(self) -> subprocess.Popen:
@@ -141,7 +143,8 @@ class RemoteK2:
         """The last lines that the process wrote to standard error."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(lines[-3:]) or "it said nothing"
+        fatal = [line for line in lines if line.startswith("[F]")]
+        return " | ".join(fatal[-1:] or lines[-3:]) or "it said nothing"
 
     def close(self) -> None:
         """Ends the process."""

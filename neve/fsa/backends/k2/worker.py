@@ -383,7 +383,9 @@ def nbest(lattice, num_paths, nbest_scale):
 
 
 def mwer_loss(lattice, ref_texts, nbest_scale, num_paths, temperature):
-    lattice = fsa_of(lattice).requires_grad_(True)
+    lattice = fsa_of(lattice)
+    scores = lattice.scores.detach().clone().requires_grad_(True)
+    lattice.scores = scores + 0  # k2 scales the scores in place
     loss = k2().mwer_loss(
         lattice,
         ref_texts,
@@ -393,7 +395,7 @@ def mwer_loss(lattice, ref_texts, nbest_scale, num_paths, temperature):
         use_double_scores=True,
         reduction="sum",
     )
-    return {"loss": from_k2(loss), "grad": grads_of(loss, lattice.scores)[0]}
+    return {"loss": from_k2(loss), "grad": grads_of(loss, scores)[0]}
 
 
 # Transducer decoding streams
