@@ -3,10 +3,12 @@
     NEVE_K2_PYTHON=$(python local/k2_oracle.py) python -m pytest tests/oracle
 
 It is kept in ${XDG_CACHE_HOME:-~/.cache}/neve/k2-oracle, 2.0 GB, and made only if it is not there
-(0.9 GB to download). k2's newest wheel in the Python Package Index is for Linux on x86-64, Python
-3.11 and torch 1.13.1, whose build brings CUDA along. On the CPU nothing of CUDA's cuBLAS and cuDNN
-(1.4 GB) is called, but torch does not load without files that have their names and functions; such
-files, with functions that report failure, are written here instead.
+(0.9 GB to download). Where that cannot be done it says why and ends with status 3.
+
+k2's newest wheel in the Python Package Index is for Linux on x86-64, Python 3.11 and torch 1.13.1,
+whose build brings CUDA along. On the CPU nothing of CUDA's cuBLAS and cuDNN (1.4 GB) is called, but
+torch does not load without files that have their names and functions; such files, with functions
+that report failure, are written here instead.
 """
 
 import argparse
@@ -27,6 +29,7 @@ K2 = "k2==1.23.4 --hash=sha256:5b5f709b12b9cd092b583984d0b7d940c9f898101259c998d
 PACKAGES = ("torch==1.13.1", "numpy==1.26.4", "graphviz==0.21", "typing_extensions")
 STUBS = {"cublas/lib/libcublas.so.11": b"cublas", "cudnn/lib/libcudnn.so.8": b"cudnn"}
 UNUSED = ("libtorch_cuda_linalg.so",)  # 0.2 GB, loaded by CUDA's linear algebra alone
+UNAVAILABLE = 3  # exit status
 CHECK = "import k2; assert k2.ctc_topo(2).num_arcs == 12; print(k2.__dev_version__)"
 
 
@@ -46,7 +49,11 @@ def place() -> Path:
 def works(python: Path) -> bool:
     if not python.exists():
         return False
-    found = subprocess.run([python, "-c", CHECK], capture_output=True, text=True)
+    try:
+        found = subprocess.run([python, "-c", CHECK], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        say(f"{python} takes minutes to import k2")
+        return False
     if found.returncode:
         say(f"{python} does not import k2: {found.stderr.strip()[-300:]}")
     return found.returncode == 0
@@ -80,9 +87,9 @@ def make(directory: Path, deadline: float) -> None:
         except subprocess.TimeoutExpired:
             raise Unavailable("it took too long; the next run starts again") from None
         if done.returncode:
-            lines = [x for x in (done.stderr + done.stdout).splitlines() if "ERROR" in x]
-            reason = lines[0] if lines else done.stderr.strip()[-300:]
-            raise Unavailable(f"{' '.join(map(str, command[1:]))} failed: {reason}")
+            lines = (done.stdout + done.stderr).splitlines()
+            told = [[x for x in lines if word in x][:1] for word in ("ERROR", "Retrying")]
+            raise Unavailable("; ".join(sum(told, []) or lines[-3:])[:600] or f"{command} failed")
 
     try:
         run(base_python(), "-m", "venv", temporary)
@@ -200,10 +207,18 @@ def size_of(directory: Path) -> float:
 
 
 @contextlib.contextmanager
-def locked(directory: Path):
+def locked(directory: Path, deadline: float):
+    """One process at a time; Unavailable if another one is at it until `deadline`."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with open(directory.with_name(f".{directory.name}.lock"), "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Unavailable("another process is still making it") from None
+                time.sleep(0.5)
         yield
 
 
@@ -216,7 +231,7 @@ def main() -> int:
     directory, began = place(), time.monotonic()
     python = directory / "bin" / "python"
     try:
-        with locked(directory):
+        with locked(directory, began + args.timeout):
             if not works(python):
                 say(f"making {directory}")
                 make(directory, began + args.timeout)
@@ -224,7 +239,7 @@ def main() -> int:
                 say(f"made in {seconds:.0f} s, {size_of(directory):.1f} GB")
     except (Unavailable, OSError) as reason:
         say(f"no real k2 to compare with: {reason}")
-        return 1
+        return UNAVAILABLE
     print(python)
     return 0
 
