@@ -1,8 +1,9 @@
-"""The training loop and what belongs to it: schedule, checkpoints, averages, learning curves.
+"""The training loop and what belongs to it: optimizers, schedules, checkpoints, averages, curves.
 
-It knows nothing of speech. A task (`Task`) brings model, batches and loss; `train` does the rest:
-gradient clipping, learning rate, moving average, checkpoints with resume, and an early, precise
-word when a loss is not finite.
+It knows nothing of speech. A task (`Task`) brings model, batches and loss; `train` does the rest,
+on one process or several: gradient accumulation and clipping, learning rate, moving average,
+checkpoints from which a run goes on as if it had never stopped, and an early, precise word when a
+loss is not finite or the memory is full.
 """
 
 from neve.lazy import lazy_exports
@@ -12,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "BatchLoss": ".task",
+        "Progress": ".task",
+        "ScaledAdam": ".scaled_adam",
         "Task": ".task",
         "average_checkpoints": ".average",
         "load_checkpoint": "neve.tensors",
