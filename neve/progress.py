@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -22,24 +22,56 @@ def progress(
     """
     if total is None and hasattr(iterable, "__len__"):
         total = len(iterable)
-    terminal = sys.stderr.isatty()
+    line = StatusLine(every)
     begin = time.monotonic()
-    next_report = begin + (2.0 if terminal else max(2.0, every))
     done = 0
-    reported = False
     for item in iterable:
         yield item
         done += 1
-        now = time.monotonic()
-        if now >= next_report:
-            next_report = now + (0.5 if terminal else every)
-            reported = True
-            line = _line(what, unit, done, total, now - begin)
-            sys.stderr.write(f"\r{line}\x1b[K" if terminal else f"{line}\n")
-            sys.stderr.flush()
-    if reported:
-        line = _line(what, unit, done, done, time.monotonic() - begin)
-        sys.stderr.write(f"\r{line}\x1b[K\n" if terminal else f"{line}\n")
+        if line.due():
+            line.show(_line(what, unit, done, total, time.monotonic() - begin))
+    if line.shown:
+        line.end(_line(what, unit, done, done, time.monotonic() - begin))
+
+
+class StatusLine:
+    """The state of long work, on standard error: on a terminal one line that is kept up to date,
+    elsewhere a line every `every` seconds, through `say` if that is given.
+
+    Nothing is due before two seconds have passed.
+    """
+
+    def __init__(self, every: float, say: Callable[[str], None] | None = None):
+        self.terminal = sys.stderr.isatty()
+        self.every, self.say = every, say
+        self.shown = False
+        self._next = time.monotonic() + (2.0 if self.terminal else max(2.0, every))
+
+    def due(self) -> bool:
+        """Whether it is time for `show`."""
+        return time.monotonic() >= self._next
+
+    def show(self, text: str) -> None:
+        self._next = time.monotonic() + (0.5 if self.terminal else self.every)
+        self.shown = True
+        if self.terminal:
+            self._write(f"\r{text}\x1b[K")
+        elif self.say:
+            self.say(text)
+        else:
+            self._write(f"{text}\n")
+
+    def end(self, text: str = "") -> None:
+        """Replace the line by its last version; by nothing, if there is none."""
+        if self.terminal and self.shown:
+            self._write(f"\r{text}\x1b[K" + ("\n" if text else ""))
+        elif text:
+            self._write(f"{text}\n")
+        self.shown = False
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
         sys.stderr.flush()
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import collections
 import itertools
 import json
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from neve.data.manifests import FeatureFinder, read_lines
 from neve.data.specaugment import SpecAugment
 from neve.errors import NeveError
 from neve.frontend import FeatureConfig, Frontend
+
+log = logging.getLogger(__name__)
 
 
 class Loader:
@@ -64,7 +67,6 @@ class Loader:
         self._skip = 0
         self._done = 0
         self._plan: list[np.ndarray] | None = None  # of all processes
-        self._mine: list[tuple[int, np.ndarray]] | None = None
         self._cache: dict[int, np.ndarray] | None = {} if config.cache else None
         self._augment = SpecAugment(augment) if training and augment.spec_augment else None
         self._cuts = Cuts(cuts_files)
@@ -73,9 +75,9 @@ class Loader:
         if not len(self._cuts.durations):
             raise NeveError(f"{self._cuts.names}: there are no utterances to load")
         if training:
-            self._leave_out()
+            self._leave_out_by_length()
 
-    def _leave_out(self) -> None:
+    def _leave_out_by_length(self) -> None:
         durations = self._cuts.durations
         keep = (durations >= self.config.min_utterance) & (durations <= self.config.max_utterance)
         self.left_out = np.flatnonzero(~keep)
@@ -84,6 +86,18 @@ class Loader:
                 f"{self._cuts.names}: no utterance is {self.config.min_utterance} to "
                 f"{self.config.max_utterance} s long; change data.min_utterance or"
                 " data.max_utterance"
+            )
+        if len(self.left_out) and self.rank == 0:
+            names = [json.loads(self._cuts.lines[i])["id"] for i in self.left_out[:10]]
+            log.warning(
+                "%d of %d utterances are not %g to %g s long (data.min_utterance, max_utterance)"
+                " and left out of training: %s%s",
+                len(self.left_out),
+                len(durations),
+                self.config.min_utterance,
+                self.config.max_utterance,
+                ", ".join(names),
+                ", ..." if len(self.left_out) > 10 else "",
             )
 
     @property
@@ -96,6 +110,13 @@ class Loader:
         """Duration of the audio in an epoch (of all processes)."""
         return float(sum(self._cuts.durations[batch].sum() for batch in self._all_batches()))
 
+    def leave_out(self, ids: Collection[str]) -> None:
+        """Never load the utterances that are called so."""
+        names = (json.loads(line)["id"] for line in self._cuts.lines)
+        more = [index for index, name in enumerate(names) if name in ids]
+        self.left_out = np.union1d(self.left_out, more).astype(np.int64)
+        self._plan = None
+
     def contents(self) -> Iterator[tuple[str, str, int]]:
         """(id, text, frames) of every utterance that an epoch may hold, without its features."""
         left_out = set(self.left_out.tolist())
@@ -107,41 +128,55 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration gives, from its start."""
         if epoch != self.epoch:
-            self._plan = self._mine = None
+            self._plan = None
         self.epoch = epoch
         self._skip = self._done = 0
 
     def state_dict(self) -> dict:
-        """Where the epoch under way is, for `load_state_dict`."""
+        """Where the epoch under way is, for `load_state_dict`: batches are those of all processes,
+        as many of each as of this one."""
         return {"epoch": self.epoch, "batches": self._done}
 
     def load_state_dict(self, state: dict) -> None:
-        """Let the next iteration go on where `state_dict` was taken, in the same order."""
+        """Let the next iteration go on where `state_dict` was taken, in the same order.
+
+        There may be another number of processes now: what is left is shared between them.
+        """
         self.set_epoch(state["epoch"])
         self._skip = state["batches"]
 
     def __len__(self) -> int:
-        return len(self._batches())
+        return len(self._numbers(0))
 
     def __iter__(self) -> Iterator[dict]:
-        numbers = range(self._skip, len(self))
+        numbers = self._numbers(self._skip)
         self._done, self._skip = self._skip, 0
         load = self._load_in_processes if self._use_processes() else self._load_in_thread
         for batch in load(numbers):
-            self._done += 1
+            self._done += self.world_size
             yield batch
+
+    def largest(self, max_duration: float) -> dict:
+        """The batch of at most `max_duration` seconds that takes most memory: of the longest
+        utterances, again and again if there are too few. One utterance always fits."""
+        durations = self._cuts.durations.copy()
+        durations[self.left_out] = -1.0
+        order = np.argsort(-durations, kind="stable")[: len(durations) - len(self.left_out)]
+        count = max(1, int(max_duration / durations[order[0]]))
+        if self.config.max_cuts:
+            count = min(count, self.config.max_cuts)
+        return self._collated(np.resize(order, count), np.random.default_rng(self.seed))
 
     # -- the plan ------------------------------------------------------------------------------
 
-    def _batches(self) -> list[tuple[int, np.ndarray]]:
-        """(number, cuts) of the batches of this process in this epoch."""
-        if self._mine is None:
-            batches = list(enumerate(self._all_batches()))
-            if self.training:  # equally many for each process: the first ones come again
-                missing = -len(batches) % self.world_size
-                batches += list(itertools.islice(itertools.cycle(batches), missing))
-            self._mine = batches[self.rank :: self.world_size]
-        return self._mine
+    def _numbers(self, skip: int) -> list[int]:
+        """The batches of this process in this epoch, when `skip` of all processes' are done."""
+        count = len(self._all_batches())
+        numbers = list(range(skip, count))
+        if self.training:  # equally many for each process: the first ones come again
+            missing = -len(numbers) % self.world_size
+            numbers += list(itertools.islice(itertools.cycle(range(count)), missing))
+        return numbers[self.rank :: self.world_size]
 
     def _all_batches(self) -> list[np.ndarray]:
         if self._plan is None:
@@ -190,23 +225,38 @@ class Loader:
     def _load_in_processes(self, numbers: Sequence[int]) -> Iterator[dict]:
         import torch
 
-        yield from torch.utils.data.DataLoader(
+        batches = torch.utils.data.DataLoader(
             _Dataset(self),
             batch_size=None,
             sampler=numbers,
             num_workers=self.num_workers,
             prefetch_factor=max(self.config.prefetch, 1),
+            generator=torch.Generator(),  # else it draws from the one that training resumes
         )
+        try:
+            yield from batches
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise NeveError(
+                f"a process that loads batches was lost ({reason}), most likely for want of memory:"
+                " lower data.num_workers or data.prefetch; training goes on from the last"
+                " checkpoint"
+            ) from error
 
     def load(self, number: int) -> dict:
-        """Batch `number` of this process in this epoch."""
+        """Batch `number` of the plan of this epoch."""
+        generator = np.random.default_rng((self.seed, self.epoch, number))
+        return self._collated(self._all_batches()[number], generator)
+
+    def _collated(self, indices: np.ndarray, generator: np.random.Generator) -> dict:
+        """The batch of these cuts."""
         import torch
 
-        plan_number, indices = self._batches()[number]
         cuts = [self._cuts[i] for i in indices]
         matrices = [self._features(i, cut) for i, cut in zip(indices, cuts, strict=True)]
         if self._augment is not None:
-            generator = np.random.default_rng((self.seed, self.epoch, plan_number))
             matrices = [self._augment(matrix, generator) for matrix in matrices]
         lengths = [len(matrix) for matrix in matrices]
         features = np.empty((len(cuts), max(lengths), self.frontend.dim), dtype=np.float32)

@@ -16,7 +16,7 @@ from neve.errors import ConfigError, NeveError
 from neve.lang import Lang, UnknownWordError
 from neve.models import CtcModel
 from neve.tensors import pick_device
-from neve.training import BatchLoss
+from neve.training import BatchLoss, Task, this_group
 from neve.training import train as run_training
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,11 @@ def frames_needed(tokens: list[int]) -> int:
     return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))
 
 
-class CtcTask:
+class CtcTask(Task):
     """See `neve.training.Task`. A batch is the loader's dictionary."""
 
     unit = "s of audio"
+    item = "utterance"
 
     def __init__(self, config, fbank: Path, lang: Path):
         """Read lang and data.
@@ -69,7 +70,8 @@ class CtcTask:
             lang: lang directory.
         """
         torch.manual_seed(config.training.seed)
-        self.config = config.loss
+        self.config, self.data = config.loss, config.data
+        check_weights(config.loss)
         self.device = pick_device(config.training.device)
         self.lang = Lang.load(lang)
         self.letters = letter_table(self.lang)
@@ -79,16 +81,25 @@ class CtcTask:
         def loader(splits: list[str], training: bool):
             files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
             return Loader(
-                files, config.data, config.augment, training=training, seed=config.training.seed
+                files,
+                config.data,
+                config.augment,
+                training=training,
+                seed=config.training.seed,
+                rank=group.rank if training else 0,
+                world_size=group.size if training else 1,
             )
 
+        group = this_group()
         self.train_loader = loader(config.data.train, True)
         self.dev_loader = loader(config.data.dev, False) if config.data.dev else None
-        self.epoch_size = self.train_loader.seconds
+        self.batch_size = config.data.max_duration
         contents = list(self.train_loader.contents())
         unspelled = self.unspelled((name, text) for name, text, _ in contents)
         spelled = [item for item in contents if item[0] not in unspelled]
         self.dropped = unspelled | self.too_long(spelled)
+        self.train_loader.leave_out(self.dropped)
+        self.epoch_size = self.train_loader.seconds
 
     def unspelled(self, items: Iterable[tuple[str, str]]) -> set[str]:
         """Ids of the utterances with a word that has no pronunciation; see lang.oov.
@@ -179,13 +190,9 @@ class CtcTask:
             self.targets[text] = self.lang.encode(text)
         return self.targets[text]
 
-    def train_batches(self, epoch: int) -> Iterator[dict]:
-        self.train_loader.set_epoch(epoch)
-        for batch in self.train_loader:
-            if self.dropped:
-                batch = without(batch, self.dropped)
-            if batch["ids"]:
-                yield batch
+    def train_batches(self, epoch: int, skip: int = 0) -> Iterator[dict]:
+        self.train_loader.load_state_dict({"epoch": epoch, "batches": skip})
+        return iter(self.train_loader)
 
     def loss(self, batch: dict) -> BatchLoss:
         main, between, auxiliary, lengths = self.model.training_heads(
@@ -210,16 +217,13 @@ class CtcTask:
                 1, sum(map(len, spelled))
             )
             weight -= self.config.auxiliary_weight
-        if weight <= 0.0:
-            raise ConfigError(
-                "loss.intermediate_weight and loss.auxiliary_weight leave nothing to the main loss"
-            )
         return BatchLoss(
             total=total + weight * items.sum() / count,
             items=items.detach(),
             ids=batch["ids"],
             size=float(sum(batch["durations"])),
             stats=stats,
+            weight=count,
         )
 
     @torch.no_grad()
@@ -245,6 +249,38 @@ class CtcTask:
     def summary(self, size: float, seconds: float) -> dict[str, float]:
         """Hours of audio in an hour of training."""
         return {"hours_per_hour": round(size / seconds, 1)}
+
+    def describe(self, batch: dict) -> str:
+        lengths, longest = batch["feature_lens"], max(batch["durations"])
+        tokens = sum(len(self.tokens(text)) for text in batch["texts"])
+        return (
+            f"{len(batch['ids'])} utterances of up to {longest:.1f} s and {int(lengths.max())} "
+            f"frames, {len(lengths) * int(lengths.max())} frames with padding, {tokens} tokens"
+        )
+
+    def memory_knobs(self) -> list[str]:
+        return [
+            f"data.max_duration (now {self.data.max_duration:g} s): activations fall in proportion",
+            f"data.max_utterance (now {self.data.max_utterance:g} s): leaves out longer utterances;"
+            " what attention takes grows with the square of the length",
+        ]
+
+    def largest_batch(self, size: float) -> dict:
+        return self.train_loader.largest(size)
+
+    def parts_to_compile(self) -> list[torch.nn.Module]:
+        return [self.model.encoder]
+
+
+def check_weights(config) -> None:
+    """ConfigError if the additional losses leave nothing to the main one."""
+    weight = 1.0
+    weight -= config.intermediate_weight if config.intermediate_layers else 0.0
+    weight -= config.auxiliary_weight if config.auxiliary != "none" else 0.0
+    if weight <= 0.0:
+        raise ConfigError(
+            "loss.intermediate_weight and loss.auxiliary_weight leave nothing to the main loss"
+        )
 
 
 def ctc_losses(

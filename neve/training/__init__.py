@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "average_checkpoints": ".average",
         "load_checkpoint": "neve.tensors",
         "pick_device": "neve.tensors",
+        "this_group": ".distributed",
         "train": ".loop",
     },
 )

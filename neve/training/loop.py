@@ -1,69 +1,52 @@
 """The training loop: every model of every recipe is trained by `train`.
 
 It knows nothing of speech: a task (see `task.py`) hands it batches and losses. Each epoch begins
-with a seed of its own, so a training resumed at an epoch continues as if it had never stopped.
+with a seed of its own, and a checkpoint within an epoch holds the states of all generators, so a
+training that is resumed continues as if it had never stopped.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-import math
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from neve.errors import ConfigError, NeveError
 from neve.files import atomic_open
-from neve.tensors import load_checkpoint, pick_device
+from neve.progress import StatusLine
+from neve.tensors import pick_device
 from neve.training.average import MovingAverage, average_checkpoints, swapped_weights
 from neve.training.checkpoint import (
-    checkpoint_epochs,
-    checkpoint_path,
+    MIDDLE,
+    newest_checkpoint,
     prune_checkpoints,
     save_checkpoint,
+    save_file,
 )
 from neve.training.config import TrainingConfig
 from neve.training.curves import Curves
-from neve.training.schedule import rate_factor
-from neve.training.task import BatchLoss, Task
+from neve.training.diagnostics import Diagnostics
+from neve.training.distributed import join_group, lost_connection
+from neve.training.precision import pick_precision
+from neve.training.random_state import random_state, seed_all, set_random_state
+from neve.training.schedule import batch_factor, rate_factor
+from neve.training.task import Progress, Task
+from neve.training.update import Updater
 
 log = logging.getLogger(__name__)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    flags = Path("/proc/cpuinfo")
-    if device.type != "cpu" or not flags.exists():
-        return False
-    words = set(flags.read_text().split())
-    return bool(words & {"avx512_bf16", "amx_bf16"})
-
-
-def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101); vectors are not decayed."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=tuple(config.betas),
-        fused=True,
-    )
 
 
 def train(task: Task, config: TrainingConfig, directory: Path, full_config=None) -> Path:
     """Train `task.model` in `directory`, from where an earlier run stopped if there was one.
 
-    Writes epoch-N.pt with epoch-N.yaml, curves.jsonl, tensorboard/ and in the end averaged.pt and
-    summary.json.
+    Writes epoch-N.pt with epoch-N.yaml, resume.pt within epochs, curves.jsonl, tensorboard/ and in
+    the end averaged.pt and summary.json. With several processes the first one writes.
 
     Args:
         task: what is trained.
@@ -75,185 +58,281 @@ def train(task: Task, config: TrainingConfig, directory: Path, full_config=None)
         The path of averaged.pt.
 
     Raises:
-        NeveError: a loss is not finite (with the ids of the batch's offending items), the disk is
-            full, or a checkpoint is damaged.
+        NeveError: a loss is not finite (with the ids of the batch's offending items), the disk or
+            the memory is full, another process was lost, or a checkpoint is damaged.
     """
     directory = Path(directory)
+    check(config)
+    try:
+        run = Run(task, config, directory, full_config if full_config is not None else config)
+        while run.epoch < config.epochs:
+            run.train_epoch()
+        return run.finish()
+    except RuntimeError as error:
+        if lost_connection(error):
+            reason = str(error).partition("\n")[0][:200]
+            raise NeveError(
+                "another process of this training was lost; look at what it said last. The same "
+                f"command goes on from the last checkpoint ({reason})"
+            ) from error
+        raise
+
+
+def check(config: TrainingConfig) -> None:
+    """ConfigError for values that cannot be."""
     if config.keep_checkpoints and config.keep_checkpoints < config.average_last:
         raise ConfigError(
             f"training.keep_checkpoints={config.keep_checkpoints} keeps fewer epochs than "
             f"training.average_last={config.average_last} averages"
         )
-    run = Run(task, config, directory, full_config if full_config is not None else config)
-    while run.epoch < config.epochs:
-        run.train_epoch()
-    run.curves.close()
-    path = average_checkpoints(directory, min(config.average_last, config.epochs), run.epoch)
-    run.write_summary()
-    return path
+    for name in ("epochs", "accumulate", "validate_every", "clip_history"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"training.{name}={getattr(config, name)} must be at least 1")
+    if len(config.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in config.betas):
+        raise ConfigError(f"training.betas={config.betas} must be two numbers, 0 to below 1")
+
+
+@dataclass
+class Position:
+    """Where an epoch under way is.
+
+    Attributes:
+        batches: those used, of all processes.
+        loss, size: sum of the losses times their data, and of the data.
+        seconds: time spent on it.
+        rate: the last learning rate.
+    """
+
+    batches: int = 0
+    loss: float = 0.0
+    size: float = 0.0
+    seconds: float = 0.0
+    rate: float = 0.0
 
 
 class Run:
-    """The state of a training between its epochs."""
+    """The state of a training between two updates."""
 
     def __init__(self, task: Task, config: TrainingConfig, directory: Path, full_config):
         if config.threads:
             torch.set_num_threads(config.threads)
         self.task, self.config, self.directory = task, config, directory
         self.full_config = full_config
+        self.group = join_group(config.device)
         self.device = pick_device(config.device)
-        self.bf16 = config.precision == "bf16" or (
-            config.precision == "auto" and has_bf16(self.device)
-        )
+        self.precision = pick_precision(config.precision, self.device)
         self.model = task.model.to(self.device)
-        self.optimizer = make_optimizer(self.model, config)
-        self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
+        if config.compile:
+            for part in task.parts_to_compile():
+                part.compile(dynamic=True)
+        self.updater = Updater(task, config, self.device, self.precision, self.group)
+        self.average = None
+        if config.ema_decay and self.group.leader:
+            self.average = MovingAverage(self.model, config.ema_decay)
         self.epoch = 0  # epochs finished
         self.step = 0
         self.size = 0.0  # data used, in the task's unit
         self.seconds = 0.0
-        self.nonfinite = 0  # batches skipped
+        self.norm = 0.0  # of the last gradient
+        self.position = Position()
+        self.random_states: list[dict] = []  # to go on with, within an epoch
         self.resume()
-        self.curves = Curves(directory, self.epoch)
-        if not self.epoch:
-            count = sum(p.numel() for p in self.model.parameters())
-            kind = "bf16" if self.bf16 else "fp32"
-            log.info("%s parameters, on %s in %s", f"{count:,}", self.device, kind)
+        self.curves = Curves(directory, self.epoch, self.step) if self.group.leader else None
+        self.diagnostics = Diagnostics(self.model, config.diagnostics, directory, self.group)
+        self.peak_rate = config.learning_rate * self.batch_factor()
+
+    def batch_factor(self) -> float:
+        """See `schedule.batch_factor`; said in the log unless it is 1."""
+        config, unit = self.config, self.task.unit
+        batches = self.group.size * config.accumulate
+        batch = self.task.batch_size or 1.0
+        reference = config.reference_batch if self.task.batch_size else 0.0
+        self.reference = reference or batch
+        factor = batch_factor(config, batches * batch, self.reference)
+        if self.group.leader and factor != 1.0:
+            log.info(
+                "an update is on up to %g %s (%d processes x %g x %d accumulated), %.3g times the "
+                "reference of %g: learning rate %.3g instead of %.3g (training.rate_scaling=%s)",
+                batches * batch,
+                unit if self.task.batch_size else "batches",
+                self.group.size,
+                batch,
+                config.accumulate,
+                batches * batch / self.reference,
+                self.reference,
+                factor * config.learning_rate,
+                config.learning_rate,
+                config.rate_scaling,
+            )
+        return factor
+
+    # -- checkpoints ---------------------------------------------------------------------------
 
     def resume(self) -> None:
-        epochs = checkpoint_epochs(self.directory)
-        if not epochs:
+        found = newest_checkpoint(self.directory)
+        if found is None:
+            if self.group.leader:
+                count = sum(p.numel() for p in self.model.parameters())
+                where = f"{self.group.size} processes" if self.group.size > 1 else "one process"
+                kind = self.precision
+                log.info("%s parameters, %s on %s in %s", f"{count:,}", where, self.device, kind)
             return
-        path = checkpoint_path(self.directory, epochs[-1])
-        saved = load_checkpoint(path, "remove it to resume from the epoch before")
+        path, saved = found
         try:
             self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            self.updater.load_state_dict(saved["updater"])
             if self.average:
                 self.average.state = {k: v.to(self.device) for k, v in saved["average"].items()}
                 self.average.updates = saved["updates"]
-        except (KeyError, AttributeError, RuntimeError, ValueError) as error:
+            self.position = Position(**saved["position"])
+            self.random_states = saved["random"]
+        except (KeyError, AttributeError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise NeveError(
-                f"{path}: does not fit the configured model ({reason}); use another tag, or "
-                "--force to start anew"
+                f"{path}: does not fit the configured model and optimizer ({reason}); use another "
+                "tag, or --force to start anew"
             ) from error
         self.epoch, self.step = saved["epoch"], saved["step"]
         self.size, self.seconds = saved["size"], saved["seconds"]
-        self.nonfinite = saved.get("nonfinite", 0)
-        log.info("resuming after epoch %d of %d", self.epoch, self.config.epochs)
+        if self.group.leader:
+            within = f", {self.position.batches} batches into the next" * bool(self.random_states)
+            log.info("resuming after epoch %d of %d%s", self.epoch, self.config.epochs, within)
+            if self.random_states and len(self.random_states) != self.group.size:
+                log.info(
+                    "it was on %d processes and is on %d now: this epoch's random numbers differ",
+                    len(self.random_states),
+                    self.group.size,
+                )
 
-    def save(self) -> None:
-        content = {
+    def content(self) -> dict:
+        """What a checkpoint holds."""
+        return {
             "model": self.model.state_dict(),
             "average": self.average.state if self.average else None,
             "updates": self.average.updates if self.average else 0,
-            "optimizer": self.optimizer.state_dict(),
+            "updater": self.updater.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "size": self.size,
             "seconds": self.seconds,
-            "nonfinite": self.nonfinite,
+            "position": asdict(self.position),
+            "random": self.random_states,
         }
-        save_checkpoint(self.directory, self.epoch, content, self.full_config)
+
+    def save_middle(self) -> None:
+        """A checkpoint within an epoch; every process has to come here."""
+        self.random_states = self.group.gather(random_state())
+        if self.group.leader:
+            save_file(self.content(), self.directory / MIDDLE)
+        self.random_states = []
+
+    def save_epoch(self) -> None:
+        save_checkpoint(self.directory, self.epoch, self.content(), self.full_config)
         prune_checkpoints(self.directory, self.config.keep_checkpoints)
+
+    # -- an epoch ------------------------------------------------------------------------------
 
     def train_epoch(self) -> None:
         """One pass over the data, a validation where one is due, a checkpoint."""
-        config, start = self.config, time.monotonic()
         number = self.epoch + 1
-        torch.manual_seed(config.seed * 100003 + number)
-        total = config.epochs * self.task.epoch_size
-        size_before, told = self.size, start
-        loss_sum = loss_size = 0.0
-        self.model.train()
-        for batch in self.task.train_batches(number):
-            rate = config.learning_rate * rate_factor(config, self.size / total)
-            loss = self.train_step(batch, rate)
-            if loss is None:
-                continue
-            self.size += loss.size
-            loss_sum += float(loss.total.detach()) * loss.size
-            loss_size += loss.size
+        self.begin_epoch(number)
+        start, already = time.monotonic(), self.position.seconds
+        size_before = self.size
+        saved = start
+        line = StatusLine(self.config.log_every, log.info)
+        groups = grouped(
+            self.task.train_batches(number, self.position.batches), self.config.accumulate
+        )
+        for batches in groups:
+            self.updater.wish = self.wants_checkpoint(saved, len(batches))
+            self.train_step(batches, number)
             now = time.monotonic()
-            if now - told >= config.log_every:
-                told = now
-                speed = (self.size - size_before) / (now - start)
-                log.info(
-                    "epoch %d/%d %3.0f %% step %d | loss %.4f | rate %.2e | %.0f %s/s | %s left",
-                    number,
-                    config.epochs,
-                    min(100.0, 100.0 * (self.size - size_before) / self.task.epoch_size),
-                    self.step,
-                    loss_sum / loss_size,
-                    rate,
-                    speed,
-                    self.task.unit,
-                    clock(max(0.0, total - self.size) / speed),
-                )
-        if not loss_size:
+            self.position.seconds = already + now - start
+            if self.updater.wished:
+                self.save_middle()
+                saved = now
+            if self.group.leader and line.due() and self.position.size:
+                line.show(self.line(number, (self.size - size_before) / (now - start)))
+        line.end()
+        if not self.position.size:
             raise NeveError(f"epoch {number}: there was no batch to train on")
-        self.epoch = number
-        self.size = number * self.task.epoch_size  # what filters dropped does not slow the schedule
-        train_seconds = time.monotonic() - start
-        self.seconds += train_seconds
-        figures = {"loss": loss_sum / loss_size, "lr": rate}
-        self.curves.add("train", number, self.step, **figures, speed=loss_size / train_seconds)
-        line = f"epoch {number}/{config.epochs} done in {clock(train_seconds)}"
-        line += f" | loss {figures['loss']:.4f}"
-        due = number % config.validate_every == 0 or number == config.epochs
-        dev = self.validate() if due else {}
-        if dev:
-            self.curves.add("dev", number, self.step, **dev)
-            line += " | dev " + " ".join(f"{name} {value:.4f}" for name, value in dev.items())
-        self.save()
-        log.info("%s", line)
+        self.end_epoch(number)
 
-    def train_step(self, batch, rate: float) -> BatchLoss | None:
-        """One update; None where a batch that is not finite was skipped."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = self.task.loss(batch)
-        if not math.isfinite(float(loss.total.detach())):
-            self.not_finite("loss", loss)
-            return None
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = gradient_norm(self.model, self.config.clip_norm)
-        if not math.isfinite(norm):
-            self.not_finite("gradient", loss)
-            return None
-        self.optimizer.step()
+    def begin_epoch(self, number: int) -> None:
+        """Seed the generators, or set them to where they were within the epoch."""
+        seed_all(self.config.seed * 100003 + number, self.group.rank)
+        if len(self.random_states) == self.group.size:
+            set_random_state(self.random_states[self.group.rank])
+        self.random_states = []
+        self.model.train()
+
+    def wants_checkpoint(self, saved: float, count: int) -> bool:
+        """Whether one is due after the next update, the last one having been made at `saved`."""
+        config = self.config
+        if config.save_minutes and time.monotonic() - saved >= 60.0 * config.save_minutes:
+            return self.group.leader
+        every, done = config.save_batches, self.position.batches // self.group.size
+        return bool(every) and (done + count) // every > done // every
+
+    def train_step(self, batches: list, number: int) -> None:
+        """One update and what follows from it."""
+        total = self.config.epochs * self.task.epoch_size
+        if self.task.batch_size:
+            used = self.size / self.reference
+        else:
+            used = float(self.step * self.config.accumulate * self.group.size)
+        progress = Progress(number, self.step, self.size / total, used)
+        self.position.rate = self.peak_rate * rate_factor(self.config, progress)
+        self.task.begin_update(progress)
+        with self.diagnostics.watch(self.step + 1):
+            update = self.updater.update(batches, self.position.rate, self.step + 1)
+        self.position.batches += len(batches) * self.group.size
+        if update is None:
+            return
         self.step += 1
         if self.average:
             self.average.update(self.model)
-        return loss
+        self.size += update.size
+        self.position.loss += update.loss * update.size
+        self.position.size += update.size
+        self.norm = update.norm
 
-    def not_finite(self, what: str, loss: BatchLoss) -> None:
-        """Tell which items (and, of gradients, which parameters) are not finite; stop if so set."""
-        bad = [name for name, ok in zip(loss.ids, torch.isfinite(loss.items).tolist()) if not ok]
-        message = f"step {self.step + 1}: the {what} is not finite. "
-        if bad:
-            message += f"Utterances whose own loss is not finite: {' '.join(bad)}. "
-        else:
-            message += f"Every item's loss is finite; the batch was: {' '.join(loss.ids)}. "
-        if what == "gradient":
-            names = [
-                name
-                for name, p in self.model.named_parameters()
-                if p.grad is not None and not bool(torch.isfinite(p.grad).all())
-            ]
-            message += f"Parameters with such gradients: {' '.join(names[:8])}. "
-        self.nonfinite += 1
-        remedy = "Look at these utterances first; else lower training.learning_rate or "
-        remedy += "training.clip_norm"
-        if self.config.on_nonfinite == "stop":
-            raise NeveError(f"{message}{remedy}, or set training.on_nonfinite to skip")
-        if self.nonfinite > self.config.max_nonfinite:
-            limit = f"training.max_nonfinite={self.config.max_nonfinite} batches"
-            raise NeveError(f"{message}More than {limit} were not finite. {remedy}")
-        log.warning("%sSkipped (%d so far)", message, self.nonfinite)
+    def line(self, number: int, speed: float) -> str:
+        """Where the epoch is, for the terminal; noted for TensorBoard too."""
+        position, config = self.position, self.config
+        total = config.epochs * self.task.epoch_size
+        loss = position.loss / position.size
+        self.curves.show(
+            "train_within", self.step, loss=loss, lr=position.rate, norm=self.norm, speed=speed
+        )
+        return (
+            f"epoch {number}/{config.epochs} "
+            f"{min(100.0, 100.0 * position.size / self.task.epoch_size):3.0f} % step {self.step} "
+            f"| loss {loss:.4f} | rate {position.rate:.2e} | {speed:.0f} {self.task.unit}/s "
+            f"| {clock(max(0.0, total - self.size) / max(speed, 1e-9))} left"
+        )
+
+    def end_epoch(self, number: int) -> None:
+        """Curves, validation, checkpoint."""
+        config, position = self.config, self.position
+        self.epoch = number
+        self.size = number * self.task.epoch_size  # what filters dropped does not slow the schedule
+        self.seconds += position.seconds
+        self.position = Position()
+        due = number % config.validate_every == 0 or number == config.epochs
+        if self.group.leader:
+            dev = self.validate() if due else {}
+            figures = {"loss": position.loss / position.size, "lr": position.rate}
+            speed = position.size / position.seconds
+            self.curves.add("train", number, self.step, **figures, speed=speed)
+            line = f"epoch {number}/{config.epochs} done in {clock(position.seconds)}"
+            line += f" | loss {figures['loss']:.4f}"
+            if dev:
+                self.curves.add("dev", number, self.step, **dev)
+                line += " | dev " + " ".join(f"{name} {value:.4f}" for name, value in dev.items())
+            self.save_epoch()
+            log.info("%s", line)
+        self.group.wait()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -262,6 +341,19 @@ class Run:
             figures = self.task.validate()
         self.model.train()
         return figures
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def finish(self) -> Path:
+        """Average the last epochs, write the summary; the path of averaged.pt."""
+        path = self.directory / "averaged.pt"
+        if self.group.leader:
+            self.curves.close()
+            last = min(self.config.average_last, self.config.epochs)
+            average_checkpoints(self.directory, last, self.epoch)
+            self.write_summary()
+        self.group.wait()
+        return path
 
     def write_summary(self) -> None:
         """summary.json: what the results table says of this training."""
@@ -272,7 +364,8 @@ class Run:
             "train_seconds": round(self.seconds, 1),
             **self.task.summary(self.size, max(self.seconds, 1e-9)),
             "device": str(self.device),
-            "precision": "bf16" if self.bf16 else "fp32",
+            "processes": self.group.size,
+            "precision": self.precision,
             "threads": torch.get_num_threads(),
         }
         with atomic_open(self.directory / "summary.json") as file:
@@ -280,20 +373,11 @@ class Run:
             file.write("\n")
 
 
-def gradient_norm(model: nn.Module, limit: float) -> float:
-    """The norm of all gradients before they are scaled down to `limit` (0: left alone).
-
-    A norm that is not finite is nan, and the gradients stay as they are: scaling by it would make
-    all of them nan and hide where it began.
-    """
-    parameters = [p for p in model.parameters() if p.grad is not None]
-    limit = limit if limit > 0 else math.inf
-    try:
-        return float(nn.utils.clip_grad_norm_(parameters, limit, error_if_nonfinite=True))
-    except RuntimeError as error:
-        if "non-finite" not in str(error):
-            raise
-        return math.nan
+def grouped(batches: Iterable, count: int) -> Iterator[list]:
+    """Lists of `count` batches; the last may be shorter."""
+    batches = iter(batches)
+    while group := list(itertools.islice(batches, count)):
+        yield group
 
 
 def clock(seconds: float) -> str:

@@ -7,6 +7,7 @@ import types
 import pytest
 import torch
 
+from neve.data import DataConfig
 from neve.errors import ConfigError, NeveError
 from neve.lang import LangConfig, build_lang
 from neve.models import ModelConfig
@@ -63,8 +64,11 @@ class FakeLoader:
     def __init__(self, rows):
         self.rows, self.seconds = rows, sum(frames for *_, frames in rows) / 100
 
-    def set_epoch(self, epoch):
-        self.epoch = epoch
+    def load_state_dict(self, state):
+        self.epoch = state["epoch"]
+
+    def leave_out(self, ids):
+        self.rows = [row for row in self.rows if row[0] not in ids]
 
     def contents(self):
         return iter(self.rows)
@@ -96,7 +100,7 @@ def make_task(tmp_path, monkeypatch):
         build_lang(settings, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
         monkeypatch.setattr(task_module, "Loader", lambda *a, **k: FakeLoader(rows))
         config = types.SimpleNamespace(
-            data=types.SimpleNamespace(train=["train"], dev=["dev"]),
+            data=DataConfig(train=["train"], dev=["dev"], max_duration=60.0),
             augment=None,
             features=types.SimpleNamespace(num_bins=8),
             model=ModelConfig(encoder="tdnn", dim=16, layers=2, subsampling=2, dropout=0.0),
@@ -197,11 +201,16 @@ def test_one_pronunciation_leaves_no_choice(make_task):
 
 
 def test_weights_must_leave_something_to_the_main_loss(make_task):
-    task = make_task(
-        intermediate_layers=[1],
-        auxiliary="letters",
-        intermediate_weight=0.5,
-        auxiliary_weight=0.5,
+    weights = {"intermediate_weight": 0.5, "auxiliary_weight": 0.5}
+    make_task(intermediate_layers=[1], **weights)
+    with pytest.raises(ConfigError, match="intermediate_weight"):  # before any batch is loaded
+        make_task(intermediate_layers=[1], auxiliary="letters", **weights)
+
+
+def test_a_batch_is_described_for_messages_about_memory(make_task):
+    task = make_task()
+    (batch,) = task.train_batches(1)
+    assert task.describe(batch) == (
+        "2 utterances of up to 0.4 s and 40 frames, 80 frames with padding, 11 tokens"
     )
-    with pytest.raises(ConfigError, match="intermediate_weight"):
-        task.loss(next(iter(task.train_batches(1))))
+    assert "data.max_duration (now 60 s)" in task.memory_knobs()[0]

@@ -11,9 +11,17 @@ from torch import nn
 
 from neve.config import option
 from neve.errors import ConfigError, NeveError
-from neve.training import BatchLoss, TrainingConfig, average_checkpoints, load_checkpoint, train
+from neve.training import (
+    BatchLoss,
+    Progress,
+    Task,
+    TrainingConfig,
+    average_checkpoints,
+    load_checkpoint,
+    train,
+)
 from neve.training.average import MovingAverage, mean_state, swapped_weights
-from neve.training.schedule import rate_factor
+from neve.training.schedule import batch_factor, rate_factor
 
 
 @dataclass
@@ -21,7 +29,7 @@ class Root:
     training: TrainingConfig = option(TrainingConfig, "training")
 
 
-class Line:
+class Line(Task):
     """Fit y = 2x - 1 with dropout, so that random numbers matter; items may be poisoned."""
 
     unit = "points"
@@ -32,10 +40,10 @@ class Line:
         self.model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Linear(8, 1))
         self.poison, self.gradient_poison = set(poison), gradient_poison
 
-    def train_batches(self, epoch):
+    def train_batches(self, epoch, skip=0):
         generator = torch.Generator().manual_seed(epoch)
-        for number in range(4):
-            yield epoch, number, torch.randn(8, 1, generator=generator)
+        batches = [(epoch, number, torch.randn(8, 1, generator=generator)) for number in range(4)]
+        return iter(batches[skip:])
 
     def loss(self, batch):
         epoch, number, x = batch
@@ -85,8 +93,8 @@ def test_resumed_training_equals_one_that_never_stopped(tmp_path):
     train(Line(), settings(), whole, Root(settings()))
 
     class Stops(Line):
-        def train_batches(self, epoch):
-            for batch in super().train_batches(epoch):
+        def train_batches(self, epoch, skip=0):
+            for batch in super().train_batches(epoch, skip):
                 if batch[:2] == (4, 2):
                     raise KeyboardInterrupt
                 yield batch
@@ -131,7 +139,7 @@ def test_too_many_skipped_batches_stop_the_training(tmp_path):
     for _ in range(2):  # a training that goes on does not begin to count again
         with pytest.raises(NeveError, match=r"e3b0i0.*More than training\.max_nonfinite=1"):
             train(Line(poison=poison), config, tmp_path, Root())
-        assert load_checkpoint(tmp_path / "epoch-2.pt")["nonfinite"] == 1
+        assert load_checkpoint(tmp_path / "epoch-2.pt")["updater"]["nonfinite"] == 1
 
 
 def test_a_gradient_that_is_not_finite_names_the_parameter(tmp_path):
@@ -229,11 +237,37 @@ def test_moving_average_follows_its_definition():
 )
 def test_schedule_rises_and_falls(schedule, middle):
     config = TrainingConfig(warmup=0.2, final_rate=0.1, schedule=schedule)
-    assert rate_factor(config, 0.1) == pytest.approx(0.5)
-    assert rate_factor(config, 0.2) == pytest.approx(1.0)
-    assert rate_factor(config, 0.6) == pytest.approx(middle)
+
+    def factor(share):
+        return rate_factor(config, Progress(epoch=3, step=7, share=share, batches=9.0))
+
+    assert factor(0.1) == pytest.approx(0.5)
+    assert factor(0.2) == pytest.approx(1.0)
+    assert factor(0.6) == pytest.approx(middle)
     end = 1.0 if schedule == "constant" else 0.1
-    assert rate_factor(config, 1.0) == pytest.approx(end) == rate_factor(config, 1.5)
+    assert factor(1.0) == pytest.approx(end) == factor(1.5)
+
+
+def test_eden_falls_with_batches_and_epochs():
+    config = TrainingConfig(schedule="eden", eden_batches=100, eden_epochs=2, eden_warmup=50)
+
+    def factor(batches, epoch):
+        return rate_factor(config, Progress(epoch=epoch, step=1, share=0.5, batches=batches))
+
+    assert factor(0, 1) == pytest.approx(0.5)
+    assert factor(25, 1) == pytest.approx(0.75 * (1 + 0.25**2) ** -0.25)
+    assert factor(100, 1) == pytest.approx(2**-0.25)
+    assert factor(100, 3) == pytest.approx(2**-0.5)
+    far = factor(1e6, 1001)  # as the square root of both
+    assert far == pytest.approx(1e-2 * (1 / 500) ** 0.5, rel=1e-3)
+
+
+def test_rate_follows_the_batch():
+    config = TrainingConfig()
+    assert batch_factor(config, 400.0, 100.0) == pytest.approx(2.0)
+    assert batch_factor(config, 50.0, 100.0) == pytest.approx(0.5**0.5)
+    assert batch_factor(TrainingConfig(rate_scaling="linear"), 400.0, 100.0) == pytest.approx(4.0)
+    assert batch_factor(TrainingConfig(rate_scaling="none"), 400.0, 100.0) == 1.0
 
 
 def test_unknown_device_is_named(tmp_path):
