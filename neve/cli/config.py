@@ -18,7 +18,7 @@ from neve.lang.config import LangConfig
 from neve.lm.config import LmConfig
 from neve.models.config import ModelConfig
 from neve.scoring.config import ScoringConfig
-from neve.tasks.config import CtcTaskConfig
+from neve.tasks.config import LossConfig
 from neve.text.config import TextConfig
 from neve.training.config import TrainingConfig
 
@@ -55,7 +55,7 @@ class Config:
     graph: GraphConfig = option(GraphConfig, "decoding graph")
     model: ModelConfig = option(ModelConfig, "acoustic model")
     training: TrainingConfig = option(TrainingConfig, "training")
-    loss: CtcTaskConfig = option(CtcTaskConfig, "what training minimises")
+    loss: LossConfig = option(LossConfig, "what training minimises")
     decoding: DecodingConfig = option(DecodingConfig, "decoding")
     scoring: ScoringConfig = option(ScoringConfig, "scoring")
 

@@ -1,13 +1,14 @@
 """What is trained: each task binds data, lang, model, losses and validation to the training loop.
 
-`ctc` is the one there is. A task's `build_model` makes its model from the root configuration, so
-that decoding and packing build the same one.
+`make_task` gives the task of a configuration, `train` trains it. What tasks on speech share is
+`SpeechTask`: data, lang, and which utterances cannot be trained on.
 """
 
 from neve.lazy import lazy_exports
-from neve.tasks.config import CtcTaskConfig
+from neve.tasks.config import LossConfig
 
 __getattr__, __dir__, __all__ = lazy_exports(
-    __name__, {"CtcTask": ".ctc", "build_model": ".ctc", "train": ".ctc"}
+    __name__,
+    {"CtcTask": ".ctc", "SpeechTask": ".speech", "make_task": ".start", "train": ".start"},
 )
-__all__ += ["CtcTaskConfig"]
+__all__ += ["LossConfig"]

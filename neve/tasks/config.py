@@ -1,4 +1,4 @@
-"""What the CTC task minimises: the keys of the `loss` section."""
+"""What training minimises: the keys of the `loss` section."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from neve.config import option
 
 
 @dataclass
-class CtcTaskConfig:
+class LossConfig:
     intermediate_layers: list[int] = option(
         [], "encoder layers (from 1) whose output also predicts the tokens while training"
     )

@@ -11,9 +11,9 @@ from neve.data import DataConfig
 from neve.errors import ConfigError, NeveError
 from neve.lang import LangConfig, build_lang
 from neve.models import ModelConfig
-from neve.tasks import CtcTaskConfig
-from neve.tasks import ctc as task_module
-from neve.tasks.ctc import CtcTask, ctc_losses, frames_needed, greedy_tokens, letter_table, without
+from neve.tasks import LossConfig, speech
+from neve.tasks.ctc import CtcTask, ctc_losses, frames_needed, greedy_tokens, letter_table
+from neve.tasks.speech import without
 from neve.training import TrainingConfig
 
 
@@ -98,14 +98,14 @@ def make_task(tmp_path, monkeypatch):
         (tmp_path / "lexicon.txt").write_text(lexicon)
         settings = LangConfig(write_pt=False)
         build_lang(settings, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
-        monkeypatch.setattr(task_module, "Loader", lambda *a, **k: FakeLoader(rows))
+        monkeypatch.setattr(speech, "Loader", lambda *a, **k: FakeLoader(rows))
         config = types.SimpleNamespace(
             data=DataConfig(train=["train"], dev=["dev"], max_duration=60.0),
             augment=None,
             features=types.SimpleNamespace(num_bins=8),
             model=ModelConfig(encoder="tdnn", dim=16, layers=2, subsampling=2, dropout=0.0),
             training=TrainingConfig(device="cpu"),
-            loss=CtcTaskConfig(**loss),
+            loss=LossConfig(**loss),
         )
         return CtcTask(config, tmp_path, lang)
 
