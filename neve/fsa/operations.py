@@ -234,15 +234,17 @@ def reverse(fsa: Fsa) -> Fsa:
         count = fsa.num_states
         if count == 0:
             return fsa
-        # the final state becomes the start, all others follow, and the new final state is last
-        src, dst = fsa.src.long() + 1, fsa.dst.long() + 1
+        # the start and the final state change places, and the new final state is last
+        number = torch.arange(count, device=fsa.device)
+        number[0], number[-1] = count - 1, 0
+        src, dst = number[fsa.src.long()], number[fsa.dst.long()]
         ends = fsa.labels == -1
         arcs = torch.arange(fsa.num_arcs, device=fsa.device)
         one, last = arcs.new_ones(1), arcs.new_full((1,), count)
         result = _built(
             fsa,
             count + 1,
-            torch.cat((torch.where(ends, 0, dst), one)),
+            torch.cat((torch.where(ends, 0, dst), number[:1])),
             torch.cat((src, last)),
             torch.cat((torch.where(ends, 0, fsa.labels).long(), -one)),
             torch.cat((arcs, -one)),
@@ -284,22 +286,23 @@ def expand_ragged_attributes(
     begins = lengths.cumsum(0) - lengths
     place = torch.arange(len(arcs)) - begins[arcs]
     is_first, is_last = place == 0, place == lengths[arcs] - 1
-    # states inside chains come after those there are, before the final one
+    # states inside chains come right after the state that the chain leaves, so that what was sorted
+    # topologically still is; all numbers here count through all automata
     owner = torch.repeat_interleave(torch.arange(fsas.num_fsas), torch.diff(fsas.arc_splits))[arcs]
+    first_state = fsas.state_splits[:-1][owner]
+    old_src, old_dst = (x.cpu()[arcs].long() + first_state for x in (fsas.src, fsas.dst))
     inside = (~is_last).long()
-    extra = torch.zeros(fsas.num_fsas, dtype=torch.int64).index_add_(0, owner, inside)
-    before = inside.cumsum(0) - inside
-    states = torch.diff(fsas.state_splits)
-    chain_first = torch.nn.functional.pad(extra.cumsum(0), (1, 0))[:-1]
-    new_state = (states - 1)[owner] + before - chain_first[owner]
-    src = torch.where(is_first, fsas.src.cpu()[arcs].long(), new_state - 1)
-    old_dst = torch.where(ends[arcs], (states + extra - 1)[owner], fsas.dst.cpu()[arcs].long())
-    dst = torch.where(is_last, old_dst, new_state)
+    before = torch.zeros(fsas.num_states + 1, dtype=torch.int64)
+    before = before.index_add_(0, old_src + 1, inside).cumsum(0)
+    number = torch.arange(fsas.num_states) + before[:-1]
+    new_state = old_src + 1 + inside.cumsum(0) - inside
+    src = torch.where(is_first, number[old_src], new_state - 1)
+    dst = torch.where(is_last, number[old_dst], new_state)
+    state_splits = fsas.state_splits + before[fsas.state_splits]
+    order = torch.argsort(src, stable=True)
+    src, dst = (x - state_splits[:-1][owner] for x in (src, dst))
     labels = torch.where(is_first, fsas.labels.cpu()[arcs], 0)
     labels = torch.where(ends[arcs], torch.where(is_last, -1, 0), labels)
-    zero = torch.zeros(1, dtype=torch.int64)
-    state_splits = torch.cat((zero, (states + extra).cumsum(0)))
-    order = torch.argsort(state_splits[:-1][owner] + src, stable=True)
     arc_map = torch.where(is_first, arcs, -1)[order].to(fsas.device)
     scores = torch.where(arc_map >= 0, fsas.scores[arc_map], 0.0)
     attributes = {
@@ -324,7 +327,7 @@ def expand_ragged_attributes(
         *(x[order].to(fsas.device, torch.int32) for x in (src, dst, labels)),
         scores,
         state_splits,
-        torch.cat((zero, counts.cumsum(0))),
+        torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
         attributes,
     )
     return (result, arc_map.to(torch.int32)) if ret_arc_map else result
@@ -390,14 +393,18 @@ def replace_fsa(
     states, arcs = (torch.diff(x)[chosen] for x in (src.state_splits, src.arc_splits))
     if bool((states < 2).any()):
         raise NeveError("src: an automaton that is to be put in is empty")
-    inner = index.num_states - 1
-    copies = inner + torch.nn.functional.pad((states - 1).cumsum(0), (1, 0))
-    count = int(copies[-1]) + 1
+    # the states of a copy come right after the state that the arc leaves
+    old_src = index.src.cpu().long()
+    more = torch.zeros(index.num_states + 1, dtype=torch.int64)
+    more = more.index_add_(0, old_src[slots] + 1, states - 1).cumsum(0)
+    number = torch.arange(index.num_states) + more[:-1]
+    count = index.num_states + int(more[-1])
     check_size(count, "the automaton with replaced arcs")
+    copies = old_src[slots] + 1 + (states - 1).cumsum(0) - (states - 1)
     # arcs of index
-    index_dst = torch.where(labels == -1, count - 1, index.dst.cpu().long())
+    index_dst = number[index.dst.cpu().long()]
     entered = index_dst.clone()
-    entered[slots] = copies[:-1]
+    entered[slots] = copies
     index_labels = torch.where(replaced, 0, labels)
     # arcs of the copies
     copy = torch.repeat_interleave(torch.arange(len(slots)), arcs)
@@ -409,7 +416,7 @@ def replace_fsa(
     copy_dst = torch.where(ends, index_dst[slots][copy], src.dst.cpu().long()[arc] + copies[copy])
     own = torch.arange(len(labels))
     columns = (
-        (index.src.cpu().long(), copy_src),
+        (number[old_src], copy_src),
         (entered, copy_dst),
         (index_labels, torch.where(ends, 0, copy_labels)),
         (own, torch.full_like(arc, -1)),

@@ -57,9 +57,9 @@ def test_inversion_exchanges_labels_and_unfolds_lists():
     fsa.number = torch.tensor([1.0, 2, 3])
     inverted = invert(fsa)
     assert inverted.to_str() == (
-        "0 2 2 5 -0.5\n0 1 0 6 -1\n1 3 9 0 -2\n2 1 3 0 0\n3 4 -1 -1 0\n4\n"
+        "0 1 2 5 -0.5\n0 2 0 6 -1\n1 2 3 0 0\n2 3 9 0 -2\n3 4 -1 -1 0\n4\n"
     )
-    assert inverted.number.tolist() == [1, 2, 3, 0, 0]
+    assert inverted.number.tolist() == [1, 2, 0, 3, 0]
     plain = Fsa.from_str("0 1 5 2 -0.5\n1 2 -1 -1 1\n2\n", acceptor=False)
     assert invert(invert(plain)).to_str() == plain.to_str()
     with pytest.raises(NeveError, match="aux_labels"):

@@ -139,6 +139,57 @@ def test_do_rnnt_pruning(comparison):
             comparison.same(name, one, other)
 
 
+@pytest.mark.parametrize("rnnt_type", TYPES)
+@pytest.mark.parametrize("kind", ["", "_smoothed", "_joint", "_pruned"])
+def test_get_rnnt_logprobs(comparison, kind, rnnt_type):
+    """What the recursion is fed with; -inf where there is nothing."""
+    for rng in comparison.cases(most=200):
+        batch, symbols, frames, classes, boundary = shapes(rng)
+        targets = rng.integers(1, classes, (batch, symbols))
+        options = {"rnnt_type": rnnt_type}
+        if kind in ("", "_smoothed"):
+            scores = [
+                normal(rng, batch, symbols + 1, classes),
+                normal(rng, batch, frames, classes),
+            ]
+            if kind:
+                options.update(lm_only_scale=0.1, am_only_scale=0.25)
+            arguments = [*scores, targets, 0]
+        elif kind == "_joint":
+            arguments = [normal(rng, batch, frames, symbols + 1, classes), targets, 0]
+        else:
+            width = int(rng.integers(2, symbols + 2))
+            begins = np.sort(rng.integers(0, symbols + 2 - width, (batch, frames, 1)), axis=1)
+            ranges = begins + np.arange(width)
+            arguments = [normal(rng, batch, frames, width, classes), targets, ranges, 0]
+        theirs = comparison.call(
+            f"get_rnnt_logprobs{kind}", arguments=arguments,
+            options={**options, "boundary": boundary},
+        )  # fmt: skip
+        arguments = [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in arguments]
+        ours = getattr(fsa, f"get_rnnt_logprobs{kind}")(
+            *arguments, boundary=torch.from_numpy(boundary), **options
+        )
+        for name, one, other in zip(("px", "py"), ours, theirs):
+            comparison.close(name, one, other, LOSS, relative=True)
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_joint_mutual_information_recursion(comparison, modified):
+    for rng in comparison.cases():
+        batch, symbols, frames, _, boundary = shapes(rng)
+        terms = int(rng.integers(1, 4))
+        px = [normal(rng, batch, symbols, frames + (not modified)) for _ in range(terms)]
+        py = [normal(rng, batch, symbols + 1, frames) for _ in range(terms)]
+        theirs = comparison.call("joint_mutual_information", px=px, py=py, boundary=boundary)
+        px, py = ([leaf(x) for x in side] for side in (px, py))
+        ours = fsa.joint_mutual_information_recursion(px, py, torch.from_numpy(boundary))
+        comparison.close("totals", torch.stack(list(ours)), theirs["totals"], LOSS, relative=True)
+        sum(x.sum() for x in ours).backward()
+        for one, other in zip([*px, *py], theirs["grads"]):
+            comparison.close("d px, py", one.grad, other, GRADIENT)
+
+
 @pytest.mark.parametrize("modified", [False, True])
 @pytest.mark.parametrize("pruning", ["k2", "exact"])
 def test_ctc_loss(comparison, modified, pruning):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from random_graphs import all_paths, random_fsa
 
-from neve.fsa import Fsa, FsaVec, RaggedTensor
+from neve.fsa import Fsa, FsaVec, RaggedTensor, connect
 
 
 def uneven(rng: np.random.Generator, fsa: Fsa) -> Fsa:
@@ -17,10 +17,13 @@ def uneven(rng: np.random.Generator, fsa: Fsa) -> Fsa:
 
 
 def graph(rng: np.random.Generator, **options) -> Fsa:
-    """A random automaton of up to six states with uneven scores, not empty."""
+    """A random automaton of up to six states with uneven scores, of two arcs at least.
+
+    k2 1.23.4 refuses the scores of a single arc: a column of one row is not contiguous to it.
+    """
     while True:
         fsa = random_fsa(rng, **options)
-        if fsa.num_arcs:
+        if fsa.num_arcs > 1:
             return uneven(rng, fsa)
 
 
@@ -35,6 +38,25 @@ def ragged_aux(rng: np.random.Generator, fsa: Fsa) -> Fsa:
         for label in fsa.labels.tolist()
     ]
     fsa.aux_labels = RaggedTensor(rows, dtype=torch.int32)
+    return fsa
+
+
+def connected(rng: np.random.Generator, **options) -> Fsa:
+    """A random automaton all of whose states are on a path."""
+    while True:
+        found = graph(rng, **options)
+        if connect(found).num_states == found.num_states:
+            return found
+
+
+def with_attributes(rng: np.random.Generator, fsa: Fsa, aux: str = "plain") -> Fsa:
+    """The automaton with float `cost` and int or ragged `aux_labels` ("plain", "ragged", "")."""
+    if aux == "ragged":
+        fsa = ragged_aux(rng, fsa)
+    elif aux:
+        words = torch.from_numpy(rng.integers(0, 4, fsa.num_arcs).astype(np.int32))
+        fsa.aux_labels = torch.where(fsa.labels == -1, -1, words)
+    fsa.cost = torch.from_numpy(rng.normal(size=fsa.num_arcs).astype(np.float32))
     return fsa
 
 

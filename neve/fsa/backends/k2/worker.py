@@ -320,6 +320,8 @@ def intersect_dense_online(
 ):
     """The lattices after each of `chunks`, (streams, frames, C) log-probabilities."""
     graph = fsa_of(graph)
+    if graph.arcs.num_axes() == 2:
+        graph = k2().create_fsa_vec([graph])
     intersecter = k2().OnlineDenseIntersecter(
         graph, num_streams, search_beam, output_beam, min_active, max_active
     )
@@ -443,6 +445,40 @@ def to_options(options):
     return {name: to_k2(value) for name, value in (options or {}).items()}
 
 
+def differentiated(function, arguments, options=None, best=False):
+    """What a function of k2 returns, and gradients of the scores of its automata.
+
+    They are of half the squares of the result's scores, or with `best` of its best paths' totals.
+    """
+    arguments = to_k2(arguments)
+    leaves = [x.requires_grad_(True).scores for x in arguments if isinstance(x, k2().Fsa)]
+    found = getattr(k2(), function)(*arguments, **to_options(options))
+    first = found[0] if isinstance(found, tuple) else found
+    if best:
+        fsas = first if first.arcs.num_axes() == 3 else k2().create_fsa_vec([first])
+        totals = k2().top_sort(fsas).get_tot_scores(use_double_scores=True, log_semiring=False)
+        total = totals[torch.isfinite(totals)].sum()
+    else:
+        total = (first.scores**2).sum() / 2
+    grads = [np.zeros(x.shape, np.float32) for x in leaves]
+    if total.requires_grad:
+        grads = grads_of(total, *leaves)
+    return {"value": from_k2(found), "grads": grads}
+
+
+def from_text(text, options):
+    return dict_of(k2().Fsa.from_str(text, **options))
+
+
+def save(fsa, path):
+    """The file of an automaton's dictionary."""
+    torch.save(fsa_of(fsa).as_dict(), path)
+
+
+def load(path):
+    return dict_of(k2().Fsa.from_dict(torch.load(path)))
+
+
 def levenshtein_distances(refs, hyps):
     """(N,) edits between lists of symbols."""
     graphs = [k2().levenshtein_graph(side) for side in (refs, hyps)]
@@ -457,6 +493,28 @@ def ragged(values, method, arguments=()):
     if isinstance(found, (list, tuple)):
         return [from_k2(item) for item in found if item is not None]
     return from_k2(found)
+
+
+def ragged_gradient(values, method, arguments=()):
+    """Gradient of half the squares of what a method returns, with respect to the values."""
+    source = ragged_of(values).requires_grad_(True)
+    found = getattr(source, method)(*to_k2(list(arguments)))
+    found = found if isinstance(found, torch.Tensor) else found.values
+    ((found**2).sum() / 2).backward()
+    return source.grad.numpy()
+
+
+def ragged_function(function, arguments):
+    """A function of k2.ragged."""
+    return from_k2(getattr(k2().ragged, function)(*to_k2(arguments)))
+
+
+def joint_mutual_information(px, py, boundary):
+    """Totals (terms, B) and gradients of their sums with respect to each of px and py."""
+    px, py = ([leaf(x) for x in side] for side in (px, py))
+    totals = k2().joint_mutual_information_recursion(px, py, torch.from_numpy(boundary))
+    grads = grads_of(sum(x.sum() for x in totals), *px, *py)
+    return {"totals": torch.stack(list(totals)).detach().numpy(), "grads": grads}
 
 
 def about():
@@ -487,10 +545,11 @@ OPERATIONS = {name: plain(name) for name in PLAIN}
 OPERATIONS.update(
     (function.__name__, function)
     for function in (
-        about, arc_post, ctc_loss, intersect_dense, intersect_dense_online, intersect_dense_pruned,
-        levenshtein_distances, mutual_information, mwer_loss, nbest, ragged, random_paths,
-        rnnt_pruned, rnnt_ranges, rnnt_smoothed, rnnt_streams, set_threads, state_scores,
-        tot_scores,
+        about, arc_post, ctc_loss, differentiated, from_text, intersect_dense,
+        intersect_dense_online, intersect_dense_pruned,
+        joint_mutual_information, levenshtein_distances, load, mutual_information, mwer_loss, nbest,
+        ragged, ragged_function, ragged_gradient, random_paths, rnnt_pruned, rnnt_ranges,
+        rnnt_smoothed, rnnt_streams, save, set_threads, state_scores, tot_scores,
     )
 )  # fmt: skip
 
