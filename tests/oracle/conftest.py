@@ -17,6 +17,12 @@ from neve.errors import NeveError
 
 SECONDS = os.environ.get("NEVE_ORACLE_SECONDS")
 SEED = int(os.environ.get("NEVE_TEST_SEED") or int.from_bytes(os.urandom(4), "little"))
+# What k2 1.23.4 does not have, so that it is not compared here
+LACKING = (
+    "HAT, rnnt losses without symbols or with fewer frames than symbols, the least s_range for long"
+    " texts, allow_partial, gradients of determinize, closure of ragged attributes, online decoding"
+    " that goes on from states which cannot end, automata of one arc, reading lists as it writes them"
+)
 _rows: list[tuple[str, int, list]] = []
 _about: list[str] = []
 
@@ -109,7 +115,7 @@ def table() -> list[str]:
             for what, (gap, limit) in worst
         )
         lines.append(f"{operation:44} {count:6}  {results}")
-    return lines
+    return [*lines, f"not compared, since k2 1.23.4 does not have it: {LACKING}"]
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -184,7 +184,10 @@ def test_joint_mutual_information_recursion(comparison, modified):
         theirs = comparison.call("joint_mutual_information", px=px, py=py, boundary=boundary)
         px, py = ([leaf(x) for x in side] for side in (px, py))
         ours = fsa.joint_mutual_information_recursion(px, py, torch.from_numpy(boundary))
-        comparison.close("totals", torch.stack(list(ours)), theirs["totals"], LOSS, relative=True)
+        # the first is what the others leave of the whole: large terms make its error
+        size = np.maximum(1, np.abs(theirs["totals"]).max(axis=0))
+        found = torch.stack(list(ours)).detach().numpy()
+        comparison.close("totals", found / size, theirs["totals"] / size, LOSS)
         sum(x.sum() for x in ours).backward()
         for one, other in zip([*px, *py], theirs["grads"]):
             comparison.close("d px, py", one.grad, other, GRADIENT)
