@@ -21,7 +21,7 @@ SEED = int(os.environ.get("NEVE_TEST_SEED") or int.from_bytes(os.urandom(4), "li
 LACKING = (
     "HAT, rnnt losses without symbols or with fewer frames than symbols, the least s_range for long"
     " texts, allow_partial, gradients of determinize, closure of ragged attributes, online decoding"
-    " that goes on from states which cannot end, automata of one arc, reading lists as it writes them"
+    " that goes on from states which cannot end, automata of one arc, reading the lists it writes"
 )
 _rows: list[tuple[str, int, list]] = []
 _about: list[str] = []
