@@ -21,6 +21,12 @@ def run(config, args) -> None:
     last = config.training.average_last
     if not Path(config.paths.exp).is_dir():
         raise NeveError(f"there is no {config.paths.exp}: `neve train` makes it")
+    from neve.pipeline import DirectoryLock
     from neve.training import average_checkpoints
 
-    print(f"wrote {average_checkpoints(Path(config.paths.exp), last, args.epoch)}")
+    lock = DirectoryLock(Path(config.paths.exp).resolve(), wait=args.wait)
+    lock.own()  # nobody decodes or trains there meanwhile
+    try:
+        print(f"wrote {average_checkpoints(Path(config.paths.exp), last, args.epoch)}")
+    finally:
+        lock.release()

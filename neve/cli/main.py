@@ -79,6 +79,7 @@ def run_verb(verb: str, argv: list[str]) -> int:
     parser = make_parser(verb, module, helping="--help" in argv or "-h" in argv)
     rest, overrides = split_overrides(argv, parser)
     args = parser.parse_args(rest)
+    args.words = argv  # for a verb that starts itself in several processes
     if args.help:
         print(help_text(parser, module))
         return 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from neve.cli.main import open_stage, require
+from neve.errors import ConfigError
 
 SECTIONS = (
     "model",
@@ -23,36 +26,86 @@ SECTIONS = (
     "!training.threads",
     "!training.log_every",
     "!training.keep_checkpoints",
+    "!training.save_minutes",
+    "!training.save_batches",
+    "!training.restarts",
+    "!training.diagnostics",
 )
 USES = ("tag", "paths", "data", "features")
 EXTEND = ("training.epochs",)
 
 
 def add_arguments(parser) -> None:
-    """What the recipes' --ngpu and --num-nodes become."""
-    parser.add_argument("--ngpu", type=int, help="0: train on the CPU; 1: on a GPU")
-    parser.add_argument("--num-nodes", type=int, default=1, help="machines (%(default)s)")
+    """On how many devices, and what to do instead of training."""
+    add = parser.add_argument
+    add("--ngpu", type=int, help="0: train on the CPU; N: on so many GPUs of this machine")
+    add("--nproc", type=int, help="processes on this machine (default: one for each GPU)")
+    add("--num-nodes", type=int, default=1, help="machines (%(default)s); see docs/training.md")
+    add(
+        "--find-max-duration",
+        action="store_true",
+        help="do not train: measure the largest batch that fits, and what takes the memory",
+    )
 
 
 def run(config, args) -> None:
-    """Stage 6."""
-    require(
-        args.ngpu in (None, 0, 1) and args.num_nodes == 1,
-        "training on several GPUs or machines is not there yet: give --ngpu 0 or 1 and "
-        "--num-nodes 1",
-    )
-    if args.ngpu is not None and config.training.device == "auto":
-        config.training.device = "cuda" if args.ngpu else "cpu"
+    """Stage 6, or one process of it."""
+    processes = choose_device(config, args)
+    several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
+    if processes > 1 and not several and not args.dry_run and not args.find_max_duration:
+        from neve.training import launch
+
+        command = [sys.executable, "-m", "neve", "train", *args.words]
+        launch(command, processes, config.training.restarts)
+        return
     fbank = Path(config.paths.fbank)
     splits = dict.fromkeys([*config.data.train, *config.data.dev])
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in splits]
     lang = Path(config.paths.lang)
+    if args.find_max_duration:
+        from neve.tasks import make_task
+        from neve.training import memory_report
+
+        print(memory_report(make_task(config, fbank, lang), config.training))
+        return
+    if several:
+        from neve.training import join_group
+
+        group = join_group(config.training.device)
+        if not group.leader:  # the first process has the stage, its lock and its log
+            if not any(group.gather(False)):
+                train_model(config, fbank, lang)
+            return
     inputs = [*cuts, fbank / "frontend.json", lang]
     with open_stage(
         "train", config.paths.exp, inputs, config, args, SECTIONS, live=True, extend=EXTEND
     ) as stage:
-        if stage.finished:
-            return
-        from neve.tasks import train
+        if several:
+            group.gather(stage.finished)
+        if not stage.finished:
+            train_model(config, fbank, lang)
 
-        train(config, fbank=fbank, lang=lang, out=stage.dir)
+
+def train_model(config, fbank: Path, lang: Path) -> None:
+    """Train into the experiment's directory."""
+    from neve.tasks import train
+
+    train(config, fbank=fbank, lang=lang, out=Path(config.paths.exp))
+
+
+def choose_device(config, args) -> int:
+    """What --ngpu and --nproc make of the configuration; the number of processes here."""
+    require(
+        args.num_nodes == 1,
+        "to train on several machines, start on each of them: torchrun --nnodes N "
+        "--nproc-per-node GPUS --rdzv-backend c10d --rdzv-endpoint FIRST:29500 -m neve train ...",
+    )
+    for name in ("ngpu", "nproc"):
+        value = getattr(args, name)
+        if value is not None and value < (name == "nproc"):
+            raise ConfigError(f"--{name} {value}: there cannot be so few")
+    if args.ngpu == 0:
+        config.training.device = "cpu"
+    elif args.ngpu and not config.training.device.startswith("cuda"):
+        config.training.device = "cuda"
+    return args.nproc or args.ngpu or 1

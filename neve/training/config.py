@@ -88,11 +88,6 @@ class TrainingConfig:
     compile: bool = option(
         False, "whether the model is compiled (torch.compile): minutes at the start, faster steps"
     )
-    sharded: bool = option(
-        False,
-        "with several processes: each keeps a part of weights, gradients and optimizer (FSDP),"
-        " for models that are too large for one; AdamW only",
-    )
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
     threads: int = option(0, "processor threads of torch; 0 leaves it to OMP_NUM_THREADS")
     restarts: int = option(

@@ -1,6 +1,6 @@
 """The processes that train together: who they are, and what they tell each other.
 
-Each is started with RANK, WORLD_SIZE and LOCAL_RANK in its environment, as torchrun and `launch.py`
+Each is started with RANK, WORLD_SIZE and LOCAL_RANK in its environment, as torchrun and `start.py`
 do; without them there is one process, and nothing here does anything.
 """
 

@@ -1,0 +1,85 @@
+"""A small training in a process of its own, to be killed: python trainer.py DIRECTORY [KEY=VALUE].
+
+Alone or as one of several processes. Dropout, numpy and Python draw random numbers while it trains.
+The key `pace` makes each batch take longer, `die` lets process 1 be killed once, after so many
+batches.
+"""
+
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from neve.errors import NeveError
+from neve.training import BatchLoss, Task, TrainingConfig, this_group, train
+
+ITEMS, BATCHES = 6, 24
+
+
+class Curve(Task):
+    """Fit a parabola; batch b of an epoch goes to process b modulo their number."""
+
+    unit = "points"
+    epoch_size = float(ITEMS * BATCHES)
+    batch_size = float(ITEMS)
+
+    def __init__(self, directory, pace=0.0, die=0, dropout=0.2, noise=0.01, joined=1, double=0):
+        torch.manual_seed(0)
+        self.group = this_group()
+        self.model = nn.Sequential(
+            nn.Linear(1, 16), nn.Tanh(), nn.Dropout(dropout), nn.Linear(16, 16), nn.Linear(16, 1)
+        )
+        self.dtype = torch.float64 if double else torch.float32
+        self.model.to(self.dtype)
+        self.mark = Path(directory) / "died"
+        self.pace, self.die, self.noise, self.joined = pace, die, noise, joined
+        self.batch_size *= joined
+        self.done = 0
+
+    def train_batches(self, epoch, skip=0):
+        generator = torch.Generator().manual_seed(epoch)
+        batches = [2 * torch.rand(ITEMS, 1, generator=generator) - 1 for _ in range(BATCHES)]
+        batches = [
+            torch.cat(batches[i : i + self.joined]) for i in range(0, len(batches), self.joined)
+        ]
+        return iter(batches[skip:][self.group.rank :: self.group.size])
+
+    def loss(self, batch):
+        time.sleep(self.pace * random.random())
+        self.done += 1
+        batch = batch.to(self.dtype)
+        if self.done == self.die and self.group.rank == 1 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        keep = (batch.abs() > 0.1).squeeze(1)  # not all batches have the same weight
+        noise = self.noise * float(np.random.standard_normal())
+        items = (self.model(batch) - batch.square() + noise).square().squeeze(1) * keep
+        weight = max(1.0, float(keep.sum()))
+        ids = [f"i{i}" for i in range(len(batch))]
+        size = float(len(batch))
+        return BatchLoss(items.sum() / weight, items.detach(), ids, size, weight=weight)
+
+
+def main():
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    directory, *words = sys.argv[1:]
+    keys = {key: yaml.safe_load(value) for key, value in (word.split("=") for word in words)}
+    of_task = {"pace", "die", "dropout", "noise", "joined", "double"} & keys.keys()
+    task = Curve(directory, **{key: keys.pop(key) for key in of_task})
+    keys = {"epochs": 3, "device": "cpu", "learning_rate": 0.02, "threads": 1, **keys}
+    try:
+        train(task, TrainingConfig(**keys), Path(directory))
+    except NeveError as error:
+        sys.exit(f"trainer: {error}")
+
+
+if __name__ == "__main__":
+    main()
