@@ -19,6 +19,9 @@ def build_encoder(config: ModelConfig, features: int) -> nn.Module:
         raise ConfigError(
             f"model.encoder={config.encoder} is unknown; there are {', '.join(ENCODERS)}"
         )
+    for name in ("dim", "layers", "heads", "subsampling"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"model.{name}={getattr(config, name)} must be at least 1")
     return ENCODERS[config.encoder](config, features)
 
 
