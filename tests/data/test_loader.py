@@ -319,3 +319,25 @@ def test_versions_are_drawn_evenly():
     draws = [one_of_each(utterances, np.arange(6), generator) for _ in range(3000)]
     counts = np.bincount(np.concatenate(draws), minlength=6) / 3000
     assert counts == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2], abs=0.04)
+
+
+def test_an_epoch_is_resumed_by_another_number_of_processes(fbank):
+    whole = [batch["ids"] for batch in loader_of(fbank, max_duration=5.0)]
+    rest = []
+    for rank in range(3):
+        part = loader_of(fbank, max_duration=5.0, rank=rank, world_size=3)
+        part.load_state_dict({"epoch": 0, "batches": 4})
+        rest.append([batch["ids"] for batch in part])
+        assert part.state_dict()["batches"] == 4 + 3 * len(rest[0])
+    together = [ids for group in zip(*rest, strict=True) for ids in group]
+    assert together[: len(whole) - 4] == whole[4:]
+
+
+def test_utterances_can_be_left_out_and_the_largest_batch_asked_for(fbank):
+    loader = loader_of(fbank, speed_per_epoch="all")
+    loader.leave_out({"u29", "u29_sp0.9", "u29_sp1.1"})
+    ids = {name for batch in loader for name in batch["ids"]}
+    assert len(ids) == 87 and not {name for name in ids if original(name) == "u29"}
+    largest = loader.largest(20.0)
+    assert 20.0 * 0.7 < sum(largest["durations"]) <= 20.0
+    assert largest["ids"][0] == "u28_sp0.9" and len(loader.largest(0.1)["ids"]) == 1
