@@ -250,17 +250,20 @@ def test_continuous_integration_finds_what_lies_beside_the_checkout(tmp_path):
     script = tmp_path / "main/test.sh"
     script.write_text('#!/bin/sh\necho "${NEVE_CORPORA-none} ${NEVE_CONFORMANCE-none}"\n')
     script.chmod(0o755)
-    bare = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("NEVE_CORPORA", "NEVE_CONFORMANCE")
-    }
+    given = ("NEVE_CORPORA", "NEVE_CONFORMANCE", "NEVE_K2_PYTHON")
+    bare = {name: value for name, value in os.environ.items() if name not in given}
+    k2 = tmp_path / "python-with-k2"  # its k2 has a version
+    k2.write_text("#!/bin/sh\necho 1.2.3\n")
+    k2.chmod(0o755)
 
     def said(**environment):
-        return subprocess.run(
+        answer = subprocess.run(
             [tmp_path / "main/.ci/run"], capture_output=True, text=True, check=True,
-            env={**bare, **environment},
-        ).stdout.split()  # fmt: skip
+            env={**bare, "NEVE_K2_PYTHON": str(k2), **environment},
+        )  # fmt: skip
+        oracle, folders = answer.stdout.splitlines()
+        assert oracle == f"oracle: k2 1.2.3 of {k2}"
+        return folders.split()
 
     assert said() == ["none", "none"]
     shared = tmp_path / "shared"
@@ -268,3 +271,10 @@ def test_continuous_integration_finds_what_lies_beside_the_checkout(tmp_path):
     (shared / "conformance").mkdir()
     assert said() == [f"{shared}/corpora", f"{shared}/conformance"]
     assert said(NEVE_CONFORMANCE="/x") == [f"{shared}/corpora", "/x"]
+    k2.write_text("#!/bin/sh\nexit 1\n")
+    answer = subprocess.run(
+        [tmp_path / "main/.ci/run"], capture_output=True, text=True, check=True,
+        env={**bare, "NEVE_K2_PYTHON": str(k2)},
+    )  # fmt: skip
+    assert answer.stdout.startswith("oracle: NOT COMPARED WITH THE REAL k2")
+    assert answer.stdout.endswith(f"{shared}/corpora {shared}/conformance\n")

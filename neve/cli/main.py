@@ -224,9 +224,7 @@ def open_stage(name: str, out, inputs: Sequence, config, args, module_sections, 
     from neve.pipeline import Stage
 
     if not args.dry_run:
-        for path in inputs:
-            if not Path(path).exists():
-                raise NeveError(f"there is no {path}{maker(config, str(path))}")
+        require_inputs(inputs, config)
     return Stage(
         name,
         out,
@@ -238,6 +236,13 @@ def open_stage(name: str, out, inputs: Sequence, config, args, module_sections, 
         dry_run=args.dry_run,
         **options,
     )
+
+
+def require_inputs(inputs: Sequence, config) -> None:
+    """NeveError that names the stage that makes the first input that is missing, if one is."""
+    for path in inputs:
+        if not Path(path).exists():
+            raise NeveError(f"there is no {path}{maker(config, str(path))}")
 
 
 def maker(config, path: str) -> str:

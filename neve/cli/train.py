@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from neve.cli.main import open_stage, require
+from neve.cli.main import open_stage, require, require_inputs
 from neve.errors import ConfigError
 
 SECTIONS = (
@@ -51,32 +51,35 @@ def add_arguments(parser) -> None:
 def run(config, args) -> None:
     """Stage 6, or one process of it."""
     processes = choose_device(config, args)
-    several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
-    if processes > 1 and not several and not args.dry_run and not args.find_max_duration:
-        from neve.training import launch
-
-        command = [sys.executable, "-m", "neve", "train", *args.words]
-        launch(command, processes, config.training.restarts)
-        return
-    fbank = Path(config.paths.fbank)
+    fbank, lang = Path(config.paths.fbank), Path(config.paths.lang)
     splits = dict.fromkeys([*config.data.train, *config.data.dev])
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in splits]
-    lang = Path(config.paths.lang)
+    inputs = [*cuts, fbank / "frontend.json", lang]
+    several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
     if args.find_max_duration:
         from neve.tasks import make_task
         from neve.training import memory_report
 
+        require_inputs(inputs, config)
         print(memory_report(make_task(config, fbank, lang), config.training))
         return
+    if processes > 1 and not several and not args.dry_run:
+        from neve.training import launch
+
+        require_inputs(inputs, config)
+        command = [sys.executable, "-m", "neve", "train", *args.words]
+        launch(command, processes, config.training.restarts)
+        return
     if several:
-        from neve.training import join_group
+        from neve.training import join_group, others_watched
 
         group = join_group(config.training.device)
         if not group.leader:  # the first process has the stage, its lock and its log
-            if not any(group.gather(False)):
+            with others_watched():
+                finished = any(group.gather(False))
+            if not finished:
                 train_model(config, fbank, lang)
             return
-    inputs = [*cuts, fbank / "frontend.json", lang]
     with open_stage(
         "train", config.paths.exp, inputs, config, args, SECTIONS, live=True, extend=EXTEND
     ) as stage:

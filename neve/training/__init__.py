@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "launch": ".start",
         "load_checkpoint": "neve.tensors",
         "memory_report": ".memory",
+        "others_watched": ".distributed",
         "pick_device": "neve.tensors",
         "this_group": ".distributed",
         "train": ".loop",

@@ -6,10 +6,13 @@ do; without them there is one process, and nothing here does anything.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import datetime
 import os
+import re
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -115,6 +118,21 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     except (OSError, AttributeError):
         return
+
+
+@contextlib.contextmanager
+def others_watched() -> Iterator[None]:
+    """Context that turns the loss of another process of the group into a NeveError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not lost_connection(error):
+            raise
+        reason = re.sub(r"^\[\S*\] ", "", str(error)).partition("\n")[0].partition(". ")[0]
+        raise NeveError(
+            "another process of this training has ended; look at what it said last. The same "
+            f"command goes on from the last checkpoint ({reason})"
+        ) from error
 
 
 def lost_connection(error: BaseException) -> bool:

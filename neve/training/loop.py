@@ -32,7 +32,7 @@ from neve.training.checkpoint import (
 from neve.training.config import TrainingConfig
 from neve.training.curves import Curves
 from neve.training.diagnostics import Diagnostics
-from neve.training.distributed import join_group, lost_connection
+from neve.training.distributed import join_group, others_watched
 from neve.training.precision import pick_precision
 from neve.training.random_state import random_state, seed_all, set_random_state
 from neve.training.schedule import batch_factor, rate_factor
@@ -63,19 +63,11 @@ def train(task: Task, config: TrainingConfig, directory: Path, full_config=None)
     """
     directory = Path(directory)
     check(config)
-    try:
+    with others_watched():
         run = Run(task, config, directory, full_config if full_config is not None else config)
         while run.epoch < config.epochs:
             run.train_epoch()
         return run.finish()
-    except RuntimeError as error:
-        if lost_connection(error):
-            reason = str(error).partition("\n")[0][:200]
-            raise NeveError(
-                "another process of this training was lost; look at what it said last. The same "
-                f"command goes on from the last checkpoint ({reason})"
-            ) from error
-        raise
 
 
 def check(config: TrainingConfig) -> None:

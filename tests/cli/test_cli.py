@@ -53,7 +53,17 @@ def test_help_of_transcribe_needs_no_file(capsys):
     assert "--model DIR" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "transcribe"])
+ALONE = ("transcribe", "doctor")  # they take no configuration
+
+
+@pytest.mark.parametrize("verb", ALONE)
+def test_help_of_a_verb_without_configuration_shows_no_key(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "options:" in text and "configuration keys" not in text and "--config" not in text
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ALONE])
 def test_help_shows_type_default_and_meaning_of_each_key(verb, capsys):
     from neve.cli.config import Config
 
@@ -144,11 +154,57 @@ def test_a_missing_input_names_its_stage(tmp_path, monkeypatch, capsys, verb, me
     assert not list(tmp_path.rglob("*.partial*"))
 
 
-@pytest.mark.parametrize("words", [["--ngpu", "2"], ["--num-nodes", "2"]])
-def test_more_than_one_gpu_or_machine_is_refused_honestly(tmp_path, monkeypatch, capsys, words):
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """The calls of `launch`, which starts nothing; the working directory has what training reads."""
     monkeypatch.chdir(tmp_path)
-    assert main(["train", *words]) == 1
-    assert "is not there yet" in capsys.readouterr().err
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    (tmp_path / "data/lang_phone").mkdir(parents=True)
+    (tmp_path / "data/fbank").mkdir()
+    for name in ("cuts_train.jsonl.gz", "cuts_dev.jsonl.gz", "frontend.json"):
+        (tmp_path / "data/fbank" / name).touch()
+    calls = []
+    monkeypatch.setattr("neve.training.launch", lambda *what: calls.append(what))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("words", "processes"),
+    [
+        (["--ngpu", "2"], 2),
+        (["--ngpu", "0", "--nproc", "3", "--training.restarts", "5"], 3),
+        (["--ngpu", "4", "--nproc", "2", "--force"], 2),
+    ],
+)
+def test_training_on_several_devices_starts_itself_several_times(launched, words, processes):
+    assert main(["train", *words]) == 0
+    restarts = 5 if "--training.restarts" in words else 3
+    assert launched == [([sys.executable, "-m", "neve", "train", *words], processes, restarts)]
+
+
+def test_one_device_needs_no_further_process(launched, capsys):
+    for words in (["--ngpu", "0"], ["--nproc", "1", "--training.device", "cpu"]):
+        assert main(["train", *words]) == 1
+        assert "data/lang_phone/tokens.txt: there is no" in capsys.readouterr().err  # in training
+    assert launched == []
+
+
+def test_what_training_lacks_is_said_once_before_processes_are_started(launched, capsys):
+    Path("data/fbank/frontend.json").unlink()
+    assert main(["train", "--ngpu", "2"]) == 1
+    assert capsys.readouterr().err.count("there is no data/fbank/frontend.json: stage 2") == 1
+    assert launched == []
+
+
+def test_training_on_several_machines_is_started_by_torchrun(launched, capsys):
+    for words, message in (
+        (["--num-nodes", "2"], "torchrun --nnodes N --nproc-per-node GPUS"),
+        (["--nproc", "0"], "--nproc 0: there cannot be so few"),
+        (["--ngpu", "-1"], "--ngpu -1: there cannot be so few"),
+    ):
+        assert main(["train", *words]) == 1
+        assert message in capsys.readouterr().err
+    assert launched == []
 
 
 def test_overrides_are_taken_out_before_the_options():
