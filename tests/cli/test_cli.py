@@ -156,7 +156,7 @@ def test_a_missing_input_names_its_stage(tmp_path, monkeypatch, capsys, verb, me
 
 @pytest.fixture
 def launched(tmp_path, monkeypatch):
-    """The calls of `launch`, which starts nothing; the working directory has what training reads."""
+    """Calls of `launch`, which starts nothing; the working directory has what training reads."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     (tmp_path / "data/lang_phone").mkdir(parents=True)
