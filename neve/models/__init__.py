@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Conformer": ".conformer",
         "CtcModel": ".ctc",
         "Tdnn": ".tdnn",
+        "TransducerModel": ".transducer",
+        "Zipformer": ".zipformer",
         "build_encoder": ".ctc",
     },
 )

@@ -8,8 +8,56 @@ from neve.config import option
 
 
 @dataclass
+class ZipformerConfig:
+    """Lists take one number for each stack, or one for all stacks."""
+
+    encoder_dims: list[int] = option([128, 144, 160, 144], "widths of the stacks")
+    num_encoder_layers: list[int] = option([1, 2, 2, 1], "layers of each stack")
+    downsampling_factors: list[int] = option(
+        [1, 2, 4, 2], "how many times slower than 50 frames a second each stack works"
+    )
+    feedforward_dims: list[int] = option(
+        [256, 384, 512, 384], "hidden widths of the feed-forward modules"
+    )
+    num_heads: list[int] = option([4], "attention heads")
+    kernels: list[int] = option([31, 15, 15, 15], "widths of the depthwise convolutions (odd)")
+    unmasked_dims: list[int] = option(
+        [], "channels never dropped while training; empty: all of encoder_dims"
+    )
+    query_head_dim: int = option(32, "width of a head's queries and keys")
+    value_head_dim: int = option(12, "width of a head's values")
+    pos_head_dim: int = option(4, "width of what a head asks of relative positions")
+    pos_dim: int = option(48, "width of the relative positions (even)")
+    subsampling_channels: list[int] = option(
+        [8, 32, 128], "channels of the three convolutions in front"
+    )
+    causal: bool = option(False, "whether it is a streaming model")
+    chunk_sizes: list[int] = option(
+        [16, 32, 64, -1],
+        "frames (50 a second) of a chunk of a streaming model, -1 for the whole utterance: "
+        "training draws one for each batch, decoding takes the last one",
+    )
+    left_context_frames: list[int] = option(
+        [64, 128, 256, -1], "frames before a chunk that it attends to, -1 for all; as chunk_sizes"
+    )
+    warmup_batches: int = option(
+        4000,
+        "batches (of training.reference_batch) after which dropout, skipped layers and the like "
+        "are near their final rates",
+    )
+
+
+@dataclass
 class ModelConfig:
-    encoder: str = option("conformer", "encoder architecture", choices=("conformer", "tdnn"))
+    kind: str = option(
+        "ctc",
+        "ctc: an encoder with a CTC head; transducer: encoder, predictor and joiner (RNN-T), and a "
+        "CTC head too if loss.ctc_weight is not 0",
+        choices=("ctc", "transducer"),
+    )
+    encoder: str = option(
+        "conformer", "encoder architecture", choices=("conformer", "zipformer", "tdnn")
+    )
     dim: int = option(144, "width of the encoder's layers")
     layers: int = option(6, "number of encoder layers (Conformer blocks or TDNN convolutions)")
     heads: int = option(4, "attention heads of a Conformer block; must divide dim")
@@ -31,3 +79,13 @@ class ModelConfig:
     tdnn_dilations: list[int] = option(
         [1, 1, 3, 3, 3], "dilation of the TDNN's convolutions, the last one repeated as needed"
     )
+    predictor: str = option(
+        "stateless",
+        "a transducer's predictor: convolution over the last context_size symbols, or LSTM",
+        choices=("stateless", "lstm"),
+    )
+    predictor_dim: int = option(512, "width of the predictor, its symbols' embeddings included")
+    predictor_layers: int = option(1, "layers of an LSTM predictor")
+    context_size: int = option(2, "symbols that a stateless predictor looks at")
+    joiner_dim: int = option(512, "inner width of the joiner")
+    zipformer: ZipformerConfig = option(ZipformerConfig, "the Zipformer encoder")

@@ -9,8 +9,9 @@ from neve.errors import ConfigError
 from neve.models.config import ModelConfig
 from neve.models.conformer import Conformer
 from neve.models.tdnn import Tdnn
+from neve.models.zipformer import Zipformer
 
-ENCODERS = {"conformer": Conformer, "tdnn": Tdnn}
+ENCODERS = {"conformer": Conformer, "zipformer": Zipformer, "tdnn": Tdnn}
 
 
 def build_encoder(config: ModelConfig, features: int) -> nn.Module:
@@ -47,6 +48,10 @@ class CtcModel(nn.Module):
         intermediate_layers: tuple[int, ...] = (),
     ):
         super().__init__()
+        if intermediate_layers and config.encoder == "zipformer":
+            raise ConfigError(
+                "loss.intermediate_layers: a Zipformer has none, its stacks work at several rates"
+            )
         for layer in intermediate_layers:
             if not 1 <= layer < config.layers:
                 raise ConfigError(
