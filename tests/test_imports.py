@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "graphs": {"fsa", "lang", "lm", "kernels"},
     "models": set(),
     "training": set(),
-    "tasks": GROUND | {"models", "training"},
+    "tasks": GROUND | {"models", "training", "decoding"},
     "decoding": {"fsa", "graphs", "models", "lm", "lang", "kernels"},
     "scoring": {"text"},
     "export": {"models", "lang"},

@@ -29,6 +29,11 @@ class PathsConfig:
     manifests: str = option("data/manifests", "stage 1: Lhotse manifests and the data report")
     fbank: str = option("data/fbank", "stage 2: features")
     lang: str = option("data/lang_${lang.name}", "stage 3: lang directory")
+    ctc_lang: str = option(
+        "${paths.lang}",
+        "stage 3: lang directory of a transducer's CTC head. Another than `lang` is made as section"
+        " ctc_lang says; LM and graph are made of it",
+    )
     lm: str = option("data/lm/${lm.order}gram_${lang.name}", "stage 4: n-gram LM and G")
     graph: str = option("data/graphs/${lang.name}_${lm.order}gram", "stage 5: HLG")
     experiments: str = option("exp", "all experiments, and the log of decodings")
@@ -51,6 +56,9 @@ class Config:
     augment: AugmentConfig = option(AugmentConfig, "augmentation")
     text: TextConfig = option(TextConfig, "normalisation of text")
     lang: LangConfig = option(LangConfig, "tokens and lexicon")
+    ctc_lang: LangConfig = option(
+        LangConfig, "tokens and lexicon of the CTC head, if paths.ctc_lang is not paths.lang"
+    )
     lm: LmConfig = option(LmConfig, "n-gram language model")
     graph: GraphConfig = option(GraphConfig, "decoding graph")
     model: ModelConfig = option(ModelConfig, "acoustic model")

@@ -12,7 +12,7 @@ USES = ("paths",)
 
 def run(config, args) -> None:
     """Stage 5."""
-    lang = Path(config.paths.lang)
+    lang = Path(config.paths.ctc_lang)
     lexicon = lang / "L_disambig.npz"
     if not lexicon.exists() and lexicon.with_suffix(".pt").exists():  # a lang directory of icefall
         lexicon = lexicon.with_suffix(".pt")

@@ -12,7 +12,7 @@ USES = ("paths",)
 
 def run(config, args) -> None:
     """Stage 4."""
-    manifests, lang = Path(config.paths.manifests), Path(config.paths.lang)
+    manifests, lang = Path(config.paths.manifests), Path(config.paths.ctc_lang)
     train, dev = (
         [manifests / f"text_{split}" for split in splits]
         for splits in (config.data.train, config.data.dev)

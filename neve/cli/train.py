@@ -52,16 +52,17 @@ def run(config, args) -> None:
     """Stage 6, or one process of it."""
     processes = choose_device(config, args)
     fbank, lang = Path(config.paths.fbank), Path(config.paths.lang)
+    ctc_lang = Path(config.paths.ctc_lang)
     splits = dict.fromkeys([*config.data.train, *config.data.dev])
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in splits]
-    inputs = [*cuts, fbank / "frontend.json", lang]
+    inputs = [*cuts, fbank / "frontend.json", *dict.fromkeys((lang, ctc_lang))]
     several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
     if args.find_max_duration:
         from neve.tasks import make_task
         from neve.training import memory_report
 
         require_inputs(inputs, config)
-        print(memory_report(make_task(config, fbank, lang), config.training))
+        print(memory_report(make_task(config, fbank, lang, ctc_lang), config.training))
         return
     if processes > 1 and not several and not args.dry_run:
         from neve.training import launch
@@ -78,7 +79,7 @@ def run(config, args) -> None:
             with others_watched():
                 finished = any(group.gather(False))
             if not finished:
-                train_model(config, fbank, lang)
+                train_model(config, fbank)
             return
     with open_stage(
         "train", config.paths.exp, inputs, config, args, SECTIONS, live=True, extend=EXTEND
@@ -86,14 +87,21 @@ def run(config, args) -> None:
         if several:
             group.gather(stage.finished)
         if not stage.finished:
-            train_model(config, fbank, lang)
+            train_model(config, fbank)
 
 
-def train_model(config, fbank: Path, lang: Path) -> None:
+def train_model(config, fbank: Path) -> None:
     """Train into the experiment's directory."""
     from neve.tasks import train
 
-    train(config, fbank=fbank, lang=lang, out=Path(config.paths.exp))
+    paths = config.paths
+    train(
+        config,
+        fbank=fbank,
+        lang=Path(paths.lang),
+        ctc_lang=Path(paths.ctc_lang),
+        out=Path(paths.exp),
+    )
 
 
 def choose_device(config, args) -> int:

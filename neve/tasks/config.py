@@ -9,6 +9,31 @@ from neve.config import option
 
 @dataclass
 class LossConfig:
+    ctc_weight: float = option(
+        0.2, "transducer: weight of the CTC head's loss beside the transducer's; 0: no such head"
+    )
+    simple_weight: float = option(
+        0.5, "transducer: weight of the simple joiner's loss, which chooses what is not pruned"
+    )
+    rnnt_warmup: float = option(
+        2000.0,
+        "transducer: batches (of training.reference_batch) in which the weight of the simple loss"
+        " falls from 1 to simple_weight and that of the pruned one rises from 0.1 to 1",
+    )
+    prune_range: int = option(5, "transducer: symbols that each frame keeps in the pruned loss")
+    rnnt_type: str = option(
+        "regular",
+        "transducer: any number of symbols in a frame; modified: one at most; constrained: one at"
+        " most, followed by a blank",
+        choices=("regular", "modified", "constrained"),
+    )
+    lm_only_scale: float = option(
+        0.25, "transducer: share of the predictor alone in the simple loss"
+    )
+    am_only_scale: float = option(0.0, "transducer: share of the encoder alone in the simple loss")
+    delay_penalty: float = option(
+        0.0, "transducer: how much early symbols are favoured, for streaming with a low delay"
+    )
     intermediate_layers: list[int] = option(
         [], "encoder layers (from 1) whose output also predicts the tokens while training"
     )

@@ -12,8 +12,10 @@ from torch import Tensor
 from neve.data import Loader
 from neve.errors import NeveError
 from neve.lang import Lang, UnknownWordError
+from neve.models.scheduled import set_batches
+from neve.tasks.ctc_targets import CtcTargets
 from neve.tensors import pick_device
-from neve.training import Task, this_group
+from neve.training import Progress, Task, this_group
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,8 @@ class SpeechTask(Task):
         self.config, self.data = config.loss, config.data
         self.device = pick_device(config.training.device)
         self.lang = Lang.load(lang)
+        self.targets = CtcTargets(self.lang, self.config.pronunciations)
         self.model = self.make_model(config)
-        self.targets: dict[str, list[int]] = {}
 
         def loader(splits: list[str], training: bool):
             files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
@@ -69,8 +71,11 @@ class SpeechTask(Task):
         """The model that the root configuration and `self.lang` describe, with fresh weights."""
         raise NotImplementedError
 
-    def frames_needed(self, tokens: list[int]) -> int:
-        """Fewest frames of the encoder that can carry these tokens."""
+    def begin_update(self, progress: Progress) -> None:
+        set_batches(self.model, progress.batches)
+
+    def frames_needed(self, text: str) -> int:
+        """Fewest frames of the encoder that can carry this text."""
         raise NotImplementedError
 
     def unspelled(self, items: Iterable[tuple[str, str]]) -> set[str]:
@@ -91,7 +96,7 @@ class SpeechTask(Task):
         found, count = {}, 0
         for name, text, frames in items:
             count += 1
-            need = self.frames_needed(self.tokens(text))
+            need = self.frames_needed(text)
             have = int(self.model.lengths(torch.tensor([frames]))[0])
             if need > have:
                 found[name] = f"{name} ({need} tokens, {have} frames)"
@@ -110,9 +115,7 @@ class SpeechTask(Task):
         return set(found)
 
     def tokens(self, text: str) -> list[int]:
-        if text not in self.targets:
-            self.targets[text] = self.lang.encode(text)
-        return self.targets[text]
+        return self.targets.tokens(text)
 
     def train_batches(self, epoch: int, skip: int = 0) -> Iterator[dict]:
         self.train_loader.load_state_dict({"epoch": epoch, "batches": skip})

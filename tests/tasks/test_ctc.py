@@ -12,7 +12,8 @@ from neve.errors import ConfigError, NeveError
 from neve.lang import LangConfig, build_lang
 from neve.models import ModelConfig
 from neve.tasks import LossConfig, speech
-from neve.tasks.ctc import CtcTask, ctc_losses, frames_needed, greedy_tokens, letter_table
+from neve.tasks.ctc import CtcTask, letter_table
+from neve.tasks.ctc_targets import ctc_losses, frames_needed, greedy_tokens
 from neve.tasks.speech import without
 from neve.training import TrainingConfig
 
@@ -169,9 +170,9 @@ def test_the_pronunciation_that_was_said_is_the_target(make_task, tmp_path):
     for tokens, text in zip(said, ("YES NO YES", "YES NO")):
         log_probs = one_hot(tokens, task.lang.num_tokens)
         frames = torch.tensor([log_probs.shape[1]])
-        assert task.pronounced(log_probs, frames, [text]) == [tokens]
-    task.config.pronunciations = "first"
-    assert task.pronounced(log_probs, frames, ["YES NO"]) == [task.lang.encode("YES NO")]
+        assert task.targets.pronounced(log_probs, frames, [text]) == [tokens]
+    task.targets.choice = "first"
+    assert task.targets.pronounced(log_probs, frames, ["YES NO"]) == [task.lang.encode("YES NO")]
 
 
 def test_pronunciations_that_do_not_fit_together_are_not_chosen(make_task):
@@ -179,7 +180,7 @@ def test_pronunciations_that_do_not_fit_together_are_not_chosen(make_task):
     token = task.lang.tokens
     log_probs = one_hot([token[p] for p in "Y EH S AH".split()] * 2, task.lang.num_tokens)
     long = [token[p] for p in "Y EH S AH Y EH S AH".split()]
-    assert task.pronounced(log_probs, torch.tensor([17]), ["YES YES"]) == [long]
+    assert task.targets.pronounced(log_probs, torch.tensor([17]), ["YES YES"]) == [long]
     # seven frames hold one long YES, wherever it is, but not two
     said = torch.zeros(1, 7, task.lang.num_tokens)
     said[0, [3, 6]] = -10.0
@@ -187,17 +188,17 @@ def test_pronunciations_that_do_not_fit_together_are_not_chosen(make_task):
     frames, text = torch.tensor([7]), "YES YES"
     first, *both = (
         ctc_losses(said, frames, [tokens])
-        for tokens in (task.tokens(text), *(tokens for *_, tokens in task.variants(text)))
+        for tokens in (task.tokens(text), *(tokens for *_, tokens in task.targets.variants(text)))
     )
     assert len(both) == 2 and max(both) < first < math.inf
-    assert task.pronounced(said, frames, [text]) == [task.tokens(text)]
+    assert task.targets.pronounced(said, frames, [text]) == [task.tokens(text)]
 
 
 def test_one_pronunciation_leaves_no_choice(make_task):
     task = make_task()
     log_probs = torch.randn(1, 12, task.lang.num_tokens).log_softmax(-1)
-    assert task.variants("YES NO") == []
-    assert task.pronounced(log_probs, torch.tensor([12]), ["YES NO"]) == [task.tokens("YES NO")]
+    assert task.targets.variants("YES NO") == []
+    assert task.targets.pronounced(log_probs, torch.tensor([12]), ["YES NO"]) == [task.tokens("YES NO")]
 
 
 def test_weights_must_leave_something_to_the_main_loss(make_task):
