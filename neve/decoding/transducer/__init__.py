@@ -1,0 +1,20 @@
+"""Searches with a transducer: greedy, modified beam, and a beam with several tokens in a frame.
+
+Each takes encoder outputs of a batch and gives `TokenPath`s, the best first. The model has
+`predictor` (init_state, step, select) and `joiner` (project, project_predictor, join); predictors
+that see only the last tokens (`context_size`) are asked once for each context, others once for each
+history.
+"""
+
+from neve.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "Histories": ".histories",
+        "TokenPath": ".paths",
+        "beam_search": ".beam",
+        "greedy_search": ".greedy",
+        "modified_beam_search": ".modified_beam",
+    },
+)

@@ -1,0 +1,131 @@
+"""Token histories as nodes of a tree, and what the predictor says after each, computed once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# So many contexts of a stateless predictor are remembered; then it begins anew.
+MOST_CONTEXTS = 50_000
+
+
+class Histories:
+    """Histories of the tokens of a batch; node 0 is the empty one. Equal tokens, equal node.
+
+    Outputs of a stateless predictor depend on the last `context_size` tokens, and are kept in
+    `contexts` from batch to batch. Those of another depend on the whole history.
+
+    Args:
+        model: has `predictor` and `joiner`.
+        device: where they compute.
+        contexts: of another batch searched with the same model.
+    """
+
+    def __init__(self, model, device: torch.device, contexts: Outputs | None = None):
+        self.model, self.device = model, device
+        self.parents, self.labels = [-1], [0]
+        self.children: dict[tuple[int, int], int] = {}
+        self.context_size = getattr(model.predictor, "context_size", 0) or 0
+        if self.context_size:
+            self.contexts = Outputs() if contexts is None else contexts
+            self.last = [(0,)]  # before the first blank there is nothing, not even a blank
+        else:
+            self.contexts = Outputs()
+            self.states: list[tuple[object, int]] = []  # of each node: state of a batch, row
+
+    def extend(self, node: int, token: int) -> int:
+        """The node of a history with one more token."""
+        key = (node, token)
+        child = self.children.get(key)
+        if child is None:
+            child = self.children[key] = len(self.parents)
+            self.parents.append(node)
+            self.labels.append(token)
+            if self.context_size:
+                self.last.append((*self.last[node], token)[-self.context_size :])
+        return child
+
+    def tokens(self, node: int) -> list[int]:
+        """The tokens of a history, blanks not among them."""
+        found = []
+        while node:
+            found.append(self.labels[node])
+            node = self.parents[node]
+        return found[::-1]
+
+    def outputs(self, nodes: list[int]) -> Tensor:
+        """(M, J) projected outputs of the predictor after each of the histories."""
+        if not self.context_size:
+            self._advance(nodes)
+            return self.contexts.rows(nodes)
+        keys = [self.last[node] for node in nodes]
+        if len(self.contexts) > MOST_CONTEXTS:
+            self.contexts.clear()
+        missing: dict[int, dict[tuple, None]] = {}
+        for key in keys:
+            if key not in self.contexts:
+                missing.setdefault(len(key), {})[key] = None
+        for length, contexts in missing.items():
+            tokens = torch.tensor(list(contexts), device=self.device)
+            state = self.model.predictor.init_state(len(contexts), self.device)
+            for place in range(length):
+                output, state = self.model.predictor.step(tokens[:, place], state)
+            self.contexts.add(contexts, self.model.joiner.project_predictor(output))
+        return self.contexts.rows(keys)
+
+    def _advance(self, nodes: list[int]) -> None:
+        """Compute what is missing with a predictor whose state is more than its last tokens."""
+        predictor = self.model.predictor
+        if not self.states:
+            blank = torch.zeros(1, dtype=torch.long, device=self.device)
+            output, state = predictor.step(blank, predictor.init_state(1, self.device))
+            self._keep([0], output, state)
+        groups: dict[int, tuple[object, list[int], list[int]]] = {}
+        for node in dict.fromkeys(nodes):
+            if node not in self.contexts:
+                state, row = self.states[self.parents[node]]
+                _, members, rows = groups.setdefault(id(state), (state, [], []))
+                members.append(node)
+                rows.append(row)
+        for state, members, rows in groups.values():
+            tokens = torch.tensor([self.labels[node] for node in members], device=self.device)
+            index = torch.tensor(rows, device=self.device)
+            self._keep(members, *predictor.step(tokens, predictor.select(state, index)))
+
+    def _keep(self, nodes: list[int], output: Tensor, state: object) -> None:
+        self.contexts.add(nodes, self.model.joiner.project_predictor(output))
+        self.states += [(None, 0)] * (len(self.parents) - len(self.states))
+        for row, node in enumerate(nodes):
+            self.states[node] = (state, row)
+
+
+class Outputs:
+    """Rows of a growing table by key."""
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self) -> None:
+        self.places: dict = {}
+        self.table = torch.empty(0)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __contains__(self, key) -> bool:
+        return key in self.places
+
+    def add(self, keys, rows: Tensor) -> None:
+        """Append (M, J) rows of M new keys."""
+        begin, end = len(self.places), len(self.places) + len(rows)
+        if end > len(self.table):
+            larger = rows.new_empty((max(2 * end, 256), rows.shape[1]))
+            larger[:begin] = self.table[:begin] if begin else larger[:0]
+            self.table = larger
+        self.table[begin:end] = rows
+        self.places.update(zip(keys, range(begin, end)))
+
+    def rows(self, keys) -> Tensor:
+        """(M, J) rows of M keys."""
+        index = [self.places[key] for key in keys]
+        return self.table[torch.tensor(index, dtype=torch.long, device=self.table.device)]
