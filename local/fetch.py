@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Fetch one archive of a corpus and unpack it; what every recipe's local/download.sh calls.
+"""Fetch one archive of a corpus and unpack it, or one file; what every local/download.sh calls.
 
-The archive, or the corpus already unpacked, is looked for in --dl-dir (or $NEVE_CORPORA) first
-and is then only read.  Otherwise it is downloaded, going on where an interrupted download
-stopped.  The corpus appears under its final name only when it is complete and checked, so that
-a killed run leaves nothing that looks finished; two runs at once wait for each other.  Python's
-standard library only.
+The archive, or what it unpacks to, is looked for in --dl-dir (or $NEVE_CORPORA) first and is then
+only read.  Otherwise it is downloaded, going on where an interrupted download stopped, and held
+against the digest that its owner gives.  The corpus appears under its final name only when it is
+complete and checked, so that a killed run leaves nothing that looks finished; two runs at once
+wait for each other.  Python's standard library only.
 """
 
 import argparse
 import contextlib
 import fcntl
+import fnmatch
 import hashlib
 import os
 import shutil
@@ -28,19 +29,30 @@ class FetchError(Exception):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", required=True, help="where the corpus's owner serves the archive")
-    parser.add_argument("--folder", required=True, help="the folder that the archive unpacks to")
-    parser.add_argument("--pattern", required=True, help="the audio files in it, as in **/*.wav")
-    parser.add_argument("--count", type=int, required=True, help="how many audio files there are")
-    parser.add_argument("--bytes", type=int, required=True, help="their total size")
-    parser.add_argument("--sha256", required=True, help="digest of them all (see `digest`)")
-    parser.add_argument("--download", default="download", help="where the corpus shall lie")
-    parser.add_argument("--dl-dir", default=os.environ.get("NEVE_CORPORA", ""),
-                        help="a directory that may hold the archive, or the corpus unpacked")
+    add = parser.add_argument
+    add("--url", required=True, help="where the corpus's owner serves the archive or file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--folder", help="the folder that the archive unpacks to, as in a/b")
+    what.add_argument("--file", help="no archive: where the file itself shall lie, as in lm/x.gz")
+    add("--pattern", default="**/*", help="the audio files in the folder, as in **/*.wav")
+    add("--count", type=int, help="how many audio files there are; with --bytes and --sha256")
+    add("--bytes", type=int, help="their total size")
+    add("--sha256", help="digest of them all (see `digest`)")
+    add("--archive-digest", default="", metavar="md5:HEX",
+        help="digest (md5 or sha256) of what is downloaded, as the owner gives it")
+    add("--also", default="", help="files of the archive outside the folder, as in a/*.TXT")
+    add("--inner", default="", help="archives in the folder that are unpacked where they are")
+    add("--discard", action="store_true", help="remove a downloaded archive when it is unpacked")
+    add("--download", default="download", help="where the corpus shall lie")
+    add("--dl-dir", default=os.environ.get("NEVE_CORPORA", ""),
+        help="a directory that may hold the archive or file, or the corpus unpacked")
     args = parser.parse_args(argv)
     try:
         with alone(Path(args.download)):
-            fetch(args)
+            if args.dl_dir and not Path(args.dl_dir).is_dir():
+                raise FetchError(f"{Path(args.dl_dir).absolute()} is not a directory; give an "
+                                 "existing one as --dl-dir (or NEVE_CORPORA)")
+            fetch_file(args) if args.file else fetch(args)
     except (FetchError, OSError, tarfile.TarError, EOFError) as error:
         sys.exit(f"fetch.py: {error}")
 
@@ -70,31 +82,71 @@ def fetch(args):
         check(target, args)
         say(f"{target} is complete already")
         return
-    if target.is_symlink():  # it points to a corpus that lay in some --dl-dir, and no longer does
-        target.unlink()
-    if args.dl_dir and not Path(args.dl_dir).is_dir():
-        raise FetchError(f"{Path(args.dl_dir).absolute()} is not a directory; give an existing one "
-                         "as --dl-dir (or NEVE_CORPORA)")
-
-    archive_name = args.url.rsplit("/", 1)[-1]
+    drop_dead_link(target)
     unpacked = Path(args.dl_dir or ".", args.folder)
     if args.dl_dir and unpacked.is_dir():
         check(unpacked, args)
-        target.symlink_to(unpacked.resolve(), target_is_directory=True)
+        for file in also_files(Path(args.dl_dir), args.also):
+            link(Path(args.download) / file, Path(args.dl_dir) / file)
+        link(target, unpacked)
         say(f"{target} points to the corpus in {args.dl_dir}")
         return
+    archive_name = args.url.rsplit("/", 1)[-1]
     archive = Path(args.dl_dir or ".", archive_name)
-    if not args.dl_dir or not archive.is_file():
+    downloaded = not args.dl_dir or not archive.is_file()
+    if downloaded:
         if args.dl_dir:
             say(f"{args.dl_dir} has neither {archive_name} nor {args.folder}/")
-        archive = target.parent / archive_name
-        download(args.url, archive)
-    unpack(archive, target, args)
-    say(f"{target} is complete: {args.count} audio files")
+        archive = Path(args.download) / archive_name
+        download(args.url, archive, args.archive_digest)
+    number = unpack(archive, target, args)
+    if downloaded and args.discard:
+        archive.unlink()
+    say(f"{target} is complete: {number} audio files")
 
 
-def download(url, archive):
-    """Download `url` to the file `archive`, going on with a part that lies there already."""
+def fetch_file(args):
+    """Bring the file `args.file` to `args.download`, or raise `FetchError`."""
+    target = Path(args.download) / args.file
+    if target.exists():
+        say(f"{target} is there already")
+        return
+    drop_dead_link(target)
+    for name in dict.fromkeys((args.file, args.url.rsplit("/", 1)[-1])):
+        if args.dl_dir and Path(args.dl_dir, name).is_file():
+            link(target, Path(args.dl_dir, name))
+            say(f"{target} points to the file in {args.dl_dir}")
+            return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    download(args.url, target, args.archive_digest)
+    say(f"{target} is there")
+
+
+def drop_dead_link(path):
+    """Remove a link to what lay in some --dl-dir, and no longer does."""
+    if path.is_symlink() and not path.exists():
+        path.unlink()
+
+
+def link(path, source):
+    """Make `path` a link to `source`, unless there is something."""
+    drop_dead_link(path)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+
+
+def also_files(folder, pattern):
+    """Paths of the files that `pattern`, if any, names below `folder`, relative to it."""
+    found = sorted(folder.glob(pattern)) if pattern else []
+    return [file.relative_to(folder) for file in found if file.is_file()]
+
+
+def download(url, archive, digest=""):
+    """Download `url` to the file `archive`, going on with a part that lies there already.
+
+    `digest` is `md5:HEX` or `sha256:HEX` of the whole, or empty; what has another is removed.
+    """
     if archive.exists():
         return
     part = archive.with_name(archive.name + ".part")
@@ -111,8 +163,7 @@ def download(url, archive):
                 copy(answer, part, have, total, archive.name)
                 if part.stat().st_size < total:
                     raise OSError("the connection closed early")
-            part.rename(archive)
-            return
+            break
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the part is not a part of what is served now
                 part.unlink()
@@ -122,7 +173,23 @@ def download(url, archive):
             if attempt == 4 or not part.exists() or part.stat().st_size == have:
                 raise FetchError(f"cannot download {url}: {error}. {remedy}") from None
             say(f"{error}; going on")
-    raise FetchError(f"cannot download {url}. {remedy}")
+    else:
+        raise FetchError(f"cannot download {url}. {remedy}")
+    if digest and (found := digest_of(part, digest)) != digest:
+        part.unlink()
+        raise FetchError(f"what {url} serves has the digest {found}, but its owner gives {digest}: "
+                         "it was damaged on the way, or is another release. Run this stage again")
+    part.rename(archive)
+
+
+def digest_of(path, like):
+    """The digest of a file, in the form and of the kind of `like`, which is `kind:HEX`."""
+    kind = like.partition(":")[0]
+    total = hashlib.new(kind)
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            total.update(block)
+    return f"{kind}:{total.hexdigest()}"
 
 
 def copy(answer, part, have, total, name):
@@ -139,39 +206,76 @@ def copy(answer, part, have, total, name):
 
 
 def unpack(archive, target, args):
-    """Unpack `archive` beside `target`, check what came out, and rename it to `target`."""
-    work = target.parent / f".{target.name}.partial"
+    """Unpack `archive`, check what came out, and move it to `target`; how many audio files it has.
+
+    What `args.also` names goes beside it, unless it is there already.
+    """
+    download = Path(args.download)
+    work = download / f".{args.folder.replace('/', '_')}.partial"
     shutil.rmtree(work, ignore_errors=True)  # what a killed run left
     try:
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-                members = [m for m in tar if wanted(m, args.folder)]
-                tar.extractall(work, members)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            if getattr(error, "errno", None):
-                raise
-            raise FetchError(f"{archive} is damaged ({error}); remove it and fetch it again") \
-                from None
-        if not (work / args.folder).is_dir():
+        extract(archive, work, args.folder, args.also)
+        folder = work / args.folder
+        if not folder.is_dir():
             raise FetchError(f"{archive} does not hold a folder {args.folder}/")
-        check(work / args.folder, args, where=archive)
-        (work / args.folder).rename(target)
+        for inner in sorted(folder.glob(args.inner)) if args.inner else ():
+            extract(inner, inner.parent)
+            inner.unlink()
+        number = check(folder, args, where=archive)
+        for file in also_files(work, args.also):
+            if not (download / file).exists():
+                (download / file).parent.mkdir(parents=True, exist_ok=True)
+                (work / file).rename(download / file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+        return number
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def wanted(member, folder):
-    """Whether a member of the archive is a plain file or folder inside `folder`."""
-    path = Path(member.name)
+def extract(archive, where, folder="", also=""):
+    """Extract the plain files and folders of an archive that are in `folder`, or match `also`."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+            # One pass: a compressed archive of gigabytes is not read twice.
+            tar.extractall(where, (m for m in spoken_of(tar, archive) if wanted(m, folder, also)))
+    except (tarfile.TarError, EOFError, OSError) as error:
+        if getattr(error, "errno", None):
+            raise
+        raise FetchError(f"{archive} is damaged ({error}); remove it and fetch it again") from None
+
+
+def spoken_of(tar, archive):
+    """The members of an open archive, read to its end; says from time to time how far it is."""
+    said = time.monotonic()
+    for number, member in enumerate(tar):
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            say(f"unpacking {archive}: {number} files")
+        yield member
+    while tar.fileobj.read(1 << 16):  # to the checksum, which lies behind the last member
+        pass
+
+
+def wanted(member, folder, also=""):
+    """Whether a member of the archive is a plain file or folder inside `folder`, or in `also`."""
+    path, inside = Path(member.name), Path(folder).parts
     return (member.isfile() or member.isdir()) and ".." not in path.parts \
-        and not path.is_absolute() and path.parts[:1] == (folder,) \
-        and not path.name.startswith(".")
+        and not path.is_absolute() and not path.name.startswith(".") \
+        and (path.parts[:len(inside)] == inside or fnmatch.fnmatch(path.as_posix(), also))
 
 
 def check(folder, args, where=None):
-    """Raise `FetchError` unless the corpus in `folder` has the files that it should have."""
-    files = sorted(folder.glob(args.pattern))
+    """The number of audio files of the corpus in `folder`; FetchError if they are not as they
+    should be: where that is not known, if there are none."""
+    files = sorted(file for file in folder.glob(args.pattern) if file.is_file())
+    if args.count is None:
+        if not files:
+            raise FetchError(f"{where or folder} has no files {args.pattern}"
+                             f"{f' in {args.folder}/' if where else ''}; remove it and fetch it "
+                             "again, or unpack what is still packed in it")
+        return len(files)
     size = sum(f.stat().st_size for f in files)
     if (len(files), size) != (args.count, args.bytes):
         raise FetchError(
@@ -181,6 +285,7 @@ def check(folder, args, where=None):
         raise FetchError(
             f"{where or folder} is not the release this recipe was made for: its audio has the "
             f"digest {found}, not {args.sha256}; remove it and fetch it again")
+    return len(files)
 
 
 def digest(folder, files):

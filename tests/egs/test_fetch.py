@@ -32,13 +32,19 @@ def pack(path, files):
 
 
 def fetch(download, dl_dir=None, url="http://127.0.0.1:9/corpus.tar.gz", **changed):
+    """fetch.py on a corpus whose audio is known; `changed` are options, None leaves one out."""
     settings = {"folder": "corpus", "pattern": "**/*.wav", "count": 2, "bytes": 11,
                 "sha256": DIGEST, **changed}
     command = [sys.executable, FETCH, "--url", url, "--download", download,
                "--dl-dir", dl_dir or ""]
     for name, value in settings.items():
-        command += [f"--{name}", str(value)]
+        if value is not None:
+            command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+UNKNOWN = {"count": None, "bytes": None, "sha256": None}  # a corpus whose audio is not known
+ONE_FILE = {**UNKNOWN, "folder": None, "pattern": None, "file": "lm/model.gz"}
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -184,3 +190,83 @@ def test_two_runs_at_once_wait_for_each_other(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "another run fetches into" in done.stdout
     assert complete(tmp_path / "download") == FILES
+
+
+def test_a_part_of_a_corpus_and_files_beside_it(tmp_path):
+    """Two archives that unpack into the same folder, as LibriSpeech's do."""
+    dl_dir = tmp_path / "there"
+    dl_dir.mkdir()
+    for part in ("one", "two"):
+        pack(dl_dir / f"{part}.tar.gz", {f"./top/{part}/a.wav": part.encode(),
+                                         "./top/ABOUT.TXT": b"text", "./top/other.doc": b"no"})
+    for part in ("one", "two"):
+        done = fetch(tmp_path / "download", dl_dir, f"http://127.0.0.1:9/{part}.tar.gz",
+                     folder=f"top/{part}", also="top/*.TXT", discard=True, **UNKNOWN)
+        assert done.returncode == 0, done.stderr
+    found = {str(p.relative_to(tmp_path / "download")) for p in tmp_path.glob("download/**/*")}
+    assert found == {"top", "top/one", "top/one/a.wav", "top/two", "top/two/a.wav", "top/ABOUT.TXT"}
+    assert len(list(dl_dir.iterdir())) == 2  # what is in --dl-dir is only read
+
+    # What this has unpacked can itself be the --dl-dir of another recipe.
+    done = fetch(tmp_path / "again", tmp_path / "download", folder="top/two", also="top/*.TXT",
+                 **UNKNOWN)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again/top/two").resolve() == tmp_path / "download/top/two"
+    assert (tmp_path / "again/top/ABOUT.TXT").read_text() == "text"
+
+
+def test_archives_in_an_archive(tmp_path):
+    pack(tmp_path / "s1.tar.gz", {"train/s1/a.wav": b"first", "../evil.wav": b"no"})
+    inner = (tmp_path / "s1.tar.gz").read_bytes()
+    pack(tmp_path / "corpus.tar.gz", {"corpus/wav/s1.tar.gz": inner})
+    done = fetch(tmp_path / "download", tmp_path, inner="wav/*.tar.gz", **UNKNOWN)
+    assert done.returncode == 0, done.stderr
+    assert complete(tmp_path / "download") == {"corpus/wav/train/s1/a.wav": b"first"}
+
+    pack(tmp_path / "corpus.tar.gz", {"corpus/wav/s1.tar.gz": inner[:-20]})
+    done = fetch(tmp_path / "other", tmp_path, inner="wav/*.tar.gz", **UNKNOWN)
+    assert done.returncode == 1 and "wav/s1.tar.gz is damaged" in done.stderr
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_a_folder_without_audio_is_no_corpus(tmp_path):
+    pack(tmp_path / "corpus.tar.gz", {"corpus/wav/s1.tar.gz": b"still packed"})
+    done = fetch(tmp_path / "download", tmp_path, **UNKNOWN)
+    assert done.returncode == 1 and "has no files **/*.wav in corpus/" in done.stderr
+    (tmp_path / "corpus").mkdir()
+    done = fetch(tmp_path / "download", tmp_path, **UNKNOWN)
+    assert done.returncode == 1 and "corpus has no files **/*.wav" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_download_is_held_against_its_owners_digest(tmp_path, server, kind):
+    url, served, _ = server
+    pack(served / "corpus.tar.gz", FILES)
+    done = fetch(tmp_path / "download", url=url, archive_digest=f"{kind}:{'0' * 32}", **UNKNOWN)
+    assert done.returncode == 1 and f"has the digest {kind}:" in done.stderr
+    assert not list((tmp_path / "download").iterdir())
+
+    right = hashlib.new(kind, (served / "corpus.tar.gz").read_bytes()).hexdigest()
+    done = fetch(tmp_path / "download", url=url, archive_digest=f"{kind}:{right}", discard=True,
+                 **UNKNOWN)
+    assert done.returncode == 0, done.stderr
+    assert complete(tmp_path / "download") == FILES
+    assert [p.name for p in (tmp_path / "download").iterdir()] == ["corpus"]  # archive discarded
+
+
+def test_one_file(tmp_path, server):
+    url, served, _ = server
+    (served / "corpus.tar.gz").write_bytes(b"a model")
+    done = fetch(tmp_path / "download", url=url, **ONE_FILE)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "download/lm/model.gz").read_bytes() == b"a model"
+    assert "is there already" in fetch(tmp_path / "download", url=url, **ONE_FILE).stdout
+
+    # In --dl-dir, under its own name or where it shall lie.
+    for number, name in enumerate(["corpus.tar.gz", "lm/model.gz"]):
+        dl_dir = tmp_path / f"there{number}"
+        (dl_dir / name).parent.mkdir(parents=True)
+        (dl_dir / name).write_bytes(b"mine")
+        done = fetch(tmp_path / f"download{number}", dl_dir, **ONE_FILE)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / f"download{number}/lm/model.gz").resolve() == dl_dir / name
