@@ -8,6 +8,7 @@ import numpy as np
 from neve.kernels.best_path import one_best
 from neve.kernels.ctc import compose_ctc
 from neve.kernels.ctc_loss import ctc
+from neve.kernels.ctc_prefix import align_ctc, prefix_beam_search
 from neve.kernels.dense_total import dense_totals
 from neve.kernels.dense_trellis import intersect_dense
 from neve.kernels.epsilon import remove_epsilon
@@ -58,6 +59,8 @@ def warm_up(report: Callable[[str, float], None] | None = None) -> None:
     beams = (20, 8, 1, 100)
     (lattice,) = run("lattices", lattice_search, decoding, log_probs, lengths, *beams)
     run("lattices without pruning", intersect_dense, [decoding], [log_probs[0]], 8.0, 99, 99)
+    run("CTC prefix beam search", prefix_beam_search, log_probs, lengths, 2)
+    run("CTC alignment", align_ctc, log_probs[0], [1])
     for dtype in (np.float32, np.float64):
         run(f"totals, {dtype.__name__}", _totals, lattice, dtype)
         px, py = np.zeros((1, 1, 3), dtype), np.zeros((1, 2, 2), dtype)
