@@ -259,11 +259,25 @@ def spoken_of(tar, archive):
 
 
 def wanted(member, folder, also=""):
-    """Whether a member of the archive is a plain file or folder inside `folder`, or in `also`."""
-    path, inside = Path(member.name), Path(folder).parts
-    return (member.isfile() or member.isdir()) and ".." not in path.parts \
-        and not path.is_absolute() and not path.name.startswith(".") \
-        and (path.parts[:len(inside)] == inside or fnmatch.fnmatch(path.as_posix(), also))
+    """Whether a member of the archive is a plain file or folder inside `folder`, or in `also`.
+
+    A link counts if what it points to is inside `folder` too.
+    """
+    path = Path(member.name)
+    if ".." in path.parts or path.is_absolute() or path.name.startswith("."):
+        return False
+    if member.issym() or member.islnk():
+        below = path.parent if member.issym() else ""
+        target = Path(os.path.normpath(os.path.join(below, member.linkname)))
+        return not target.is_absolute() and within(path, folder) and within(target, folder)
+    return (member.isfile() or member.isdir()) \
+        and (within(path, folder) or fnmatch.fnmatch(path.as_posix(), also))
+
+
+def within(path, folder):
+    """Whether a relative path is `folder` or below it; everything but .. is below the empty one."""
+    inside = Path(folder).parts
+    return path.parts[:len(inside)] == inside and ".." not in path.parts
 
 
 def check(folder, args, where=None):

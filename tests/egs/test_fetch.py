@@ -270,3 +270,30 @@ def test_one_file(tmp_path, server):
         done = fetch(tmp_path / f"download{number}", dl_dir, **ONE_FILE)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / f"download{number}/lm/model.gz").resolve() == dl_dir / name
+
+
+def test_links_within_the_corpus_are_kept_and_others_are_not(tmp_path):
+    """As in TED-LIUM 3, where most of legacy/ links to data/."""
+    with tarfile.open(tmp_path / "corpus.tar.gz", "w:gz") as tar:
+        for name, content, kind in [
+            ("./corpus/data/a.wav", b"first", tarfile.REGTYPE),
+            ("./corpus/legacy/a.wav", "../data/a.wav", tarfile.SYMTYPE),
+            ("./corpus/legacy/b.wav", "./corpus/data/a.wav", tarfile.LNKTYPE),
+            ("./corpus/legacy/c.wav", "../../../secret.wav", tarfile.SYMTYPE),
+            ("./corpus/legacy/d.wav", "/etc/passwd", tarfile.SYMTYPE),
+            ("./corpus/legacy/e.wav", "elsewhere/a.wav", tarfile.LNKTYPE),
+        ]:
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            if kind == tarfile.REGTYPE:
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            else:
+                member.linkname = content
+                tar.addfile(member)
+    done = fetch(tmp_path / "download", tmp_path, **UNKNOWN)
+    assert done.returncode == 0, done.stderr
+    assert complete(tmp_path / "download") == {
+        "corpus/data/a.wav": b"first", "corpus/legacy/a.wav": b"first",
+        "corpus/legacy/b.wav": b"first"}
+    assert not (tmp_path / "download/corpus/legacy/c.wav").is_symlink()
