@@ -67,5 +67,6 @@ class LossScale:
         return {"value": self.value, "steps": self.steps}
 
     def load_state_dict(self, state: dict) -> None:
+        self.steps = state["steps"]
         if self.active:
-            self.value, self.steps = state["value"], state["steps"]
+            self.value = state["value"]

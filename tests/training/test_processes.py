@@ -1,6 +1,6 @@
 """Trainings in processes of their own: killed at random moments, and on several processes.
 
-NEVE_KILLS says how many times each training is killed (2).
+NEVE_KILLS says how many times each training is killed (10).
 """
 
 import os
@@ -9,16 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import forked
 import pytest
 import torch
+import trainer
 
 from neve.errors import NeveError
 from neve.training import launch, load_checkpoint
 
-TRAINER = str(Path(__file__).with_name("trainer.py"))
-KILLS = int(os.environ.get("NEVE_KILLS", "2"))
+TRAINER = trainer.__file__
+KILLS = int(os.environ.get("NEVE_KILLS", "10"))
 LAUNCH = """
 import logging, sys
 from neve.training import launch
@@ -27,68 +28,88 @@ launch([sys.executable, *sys.argv[2:]], int(sys.argv[1]), 0)
 """
 
 
-def command(directory, processes, *keys):
-    inner = [TRAINER, str(directory), *keys]
-    return [sys.executable, *(inner if processes == 1 else ["-c", LAUNCH, str(processes), *inner])]
-
-
 def run(directory, processes, *keys):
-    directory.mkdir(exist_ok=True)
-    answer = subprocess.run(
-        command(directory, processes, *keys), capture_output=True, text=True, timeout=600
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stderr
+    return forked.run(trainer.run, [str(directory), *keys], directory, processes)
 
 
-def final(directory):
-    """The last epoch's weights, moving average and optimizer, by name."""
+def content(directory):
+    """The last epoch's weights, moving average, optimizer, loss scale and counters, by name."""
     saved = load_checkpoint(sorted(directory.glob("epoch-*.pt"))[-1])
-    tensors = {f"{kind}.{k}": v for kind in ("model", "average") for k, v in saved[kind].items()}
-    for i, state in saved["updater"]["optimizer"]["state"].items():
-        tensors |= {f"{i}.{k}": v for k, v in state.items() if isinstance(v, torch.Tensor)}
-    return tensors
+    del saved["seconds"]
+    return dict(leaves("", saved))
+
+
+def leaves(name, value):
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(f"{name}.{key}", inner)
+    else:
+        yield name, value
 
 
 def assert_equal(one, two):
-    one, two = final(one), final(two)
+    one, two = content(one), content(two)
     assert one.keys() == two.keys()
     for name, value in one.items():
-        assert torch.equal(value, two[name]), name
+        same = torch.equal(value, two[name]) if torch.is_tensor(value) else value == two[name]
+        assert same, (name, value, two[name])
+
+
+ADAM = ["optimizer=scaled_adam", "schedule=eden", "accumulate=2", "save_batches=2"]
 
 
 @pytest.mark.parametrize(
-    ("processes", "keys"),
+    ("processes", "killed", "keys"),
     [
-        (1, ["optimizer=scaled_adam", "schedule=eden", "accumulate=2", "save_batches=2"]),
-        (1, ["precision=bf16", "save_minutes=0.0005"]),
-        (2, ["save_batches=1"]),
+        (1, 1, ADAM),
+        (1, 1, ["precision=fp16", "save_batches=1"]),
+        (1, 1, ["precision=bf16", "save_minutes=0.00001"]),
+        (2, 2, ["save_batches=1"]),
+        (2, 1, ["save_batches=1"]),
+        (2, 1, ["precision=fp16", *ADAM]),
     ],
 )
-def test_killed_at_random_moments_it_ends_with_the_same_parameters(tmp_path, processes, keys):
+def test_killed_at_random_moments_it_ends_with_the_same_parameters(
+    tmp_path, processes, killed, keys
+):
+    """All processes are killed at once, or one of them, and the other ends by itself."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(whole, processes, *keys)
-    parts.mkdir()
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
-    kills = within = 0
-    while kills < KILLS and not (parts / "averaged.pt").exists():
-        process = subprocess.Popen(
-            command(parts, processes, *keys, "pace=0.15"),
-            start_new_session=True, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        for line in process.stderr:  # it is under way
-            if "parameters" in line or "resuming" in line or not line:
-                within += "batches into the next" in line
-                break
-        time.sleep(rng.uniform(0.0, 0.8))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        kills += 1
-    said = run(parts, processes, *keys)
-    within += "batches into the next" in said
-    assert kills == KILLS and within, (seed, said)
+    near = 0 if killed == processes else processes  # who waits for one that is not there yet?
+    far = trainer.BATCHES * 3 // (KILLS + 1)  # so that it is not over before the last kill
+    said = ""
+    for _ in range(KILLS):
+        training = forked.Forked(trainer.run, [str(parts), *keys], parts, processes)
+        assert training.wait_for_beats(rng.randint(near, far)), (seed, training.said())
+        time.sleep(rng.uniform(0.0, 0.005))
+        training.kill(rng.sample(range(processes), killed))
+        codes = training.join()
+        said += training.said()
+        assert codes.count(-9) == killed and 0 not in codes, (seed, codes, training.said())
+    said += run(parts, processes, *keys)
+    assert "batches into the next" in said, seed
+    assert_equal(whole, parts)
+
+
+def test_a_launched_training_that_is_killed_goes_on(tmp_path):
+    """As a user's terminal or a cluster does it: the whole group of processes at once."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole, 2, "save_batches=1")
+    parts.mkdir()
+    command = [sys.executable, "-c", LAUNCH, "2", TRAINER, str(parts), "save_batches=1"]
+    process = subprocess.Popen(
+        [*command, "pace=0.1"], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    next(line for line in process.stderr if "parameters" in line)  # it is under way
+    while not (parts / "resume.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert "batches into the next" in run(parts, 2, "save_batches=1")
     assert_equal(whole, parts)
 
 

@@ -31,9 +31,9 @@ class Curve(Task):
     epoch_size = float(ITEMS * BATCHES)
     batch_size = float(ITEMS)
 
-    def __init__(self, directory, pace=0.0, die=0, dropout=0.2, noise=0.01, joined=1, double=0):
+    def __init__(self, directory, beat, pace=0.0, die=0, dropout=0.2, noise=0.01, joined=1, double=0):
         torch.manual_seed(0)
-        self.group = this_group()
+        self.group, self.beat = this_group(), beat
         self.model = nn.Sequential(
             nn.Linear(1, 16), nn.Tanh(), nn.Dropout(dropout), nn.Linear(16, 16), nn.Linear(16, 1)
         )
@@ -53,6 +53,7 @@ class Curve(Task):
         return iter(batches[skip:][self.group.rank :: self.group.size])
 
     def loss(self, batch):
+        self.beat()
         time.sleep(self.pace * random.random())
         self.done += 1
         batch = batch.to(self.dtype)
@@ -68,18 +69,21 @@ class Curve(Task):
         return BatchLoss(items.sum() / weight, items.detach(), ids, size, weight=weight)
 
 
-def main():
+def run(words, beat=lambda: None):
+    """Train as `words` say; `beat` is called before each batch. The exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    directory, *words = sys.argv[1:]
+    directory, *words = words
     keys = {key: yaml.safe_load(value) for key, value in (word.split("=") for word in words)}
     of_task = {"pace", "die", "dropout", "noise", "joined", "double"} & keys.keys()
-    task = Curve(directory, **{key: keys.pop(key) for key in of_task})
+    task = Curve(directory, beat, **{key: keys.pop(key) for key in of_task})
     keys = {"epochs": 3, "device": "cpu", "learning_rate": 0.02, "threads": 1, **keys}
     try:
         train(task, TrainingConfig(**keys), Path(directory))
     except NeveError as error:
-        sys.exit(f"trainer: {error}")
+        print(f"trainer: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(sys.argv[1:]))
