@@ -78,8 +78,9 @@ class _Balance(torch.autograd.Function):
         kind = torch.promote_types(x.dtype, torch.float32)
         mean = x.mean(others, keepdim=True, dtype=kind)
         rms = torch.linalg.vector_norm(x, dim=others, keepdim=True, dtype=kind)
-        rms = (rms * (x.numel() / x.shape[dim]) ** -0.5).clamp_min(1e-10)
-        deviation = (rms**2 - mean**2).clamp_min(1e-20).sqrt()
+        rms = (rms * (x.numel() / x.shape[dim]) ** -0.5).clamp_min(1e-6)
+        # A channel that hardly changes: its variance is lost in rounding, its cube would overflow.
+        deviation = (rms**2 - mean**2).clamp_min(1e-5 * rms**2).sqrt()
         ratio = mean / deviation
         high = (ratio > means[1]).to(kind) - (ratio < means[0]).to(kind)
         large = (rms > sizes[1]).to(kind) - (rms < sizes[0]).to(kind)
