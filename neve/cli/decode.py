@@ -26,10 +26,10 @@ def run(config, args) -> None:
     splits = decoding.splits or [*config.data.dev, *config.data.test]
     fbank = Path(paths.fbank)
     weights = Path(paths.exp) / decoding.checkpoint
-    graph = graph_path(config)
+    graph, ctc_lang = graph_path(config), ctc_lang_path(config)
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(splits)]
     inputs = [weights, *cuts, fbank / "frontend.json", Path(paths.lang)]
-    inputs += [graph] if graph else []
+    inputs += [path for path in (graph, ctc_lang) if path]
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return
@@ -51,6 +51,7 @@ def run(config, args) -> None:
             graph=graph,
             exp=Path(paths.exp),
             out=stage.dir,
+            ctc_lang=ctc_lang,
         )
         for split in done:
             log_decoding(
@@ -66,11 +67,19 @@ def run(config, args) -> None:
 
 def graph_path(config) -> Path | None:
     """The directory of the decoding graph; None if the decoding needs none."""
-    if config.decoding.method == "greedy":
+    if config.decoding.method != "graph":
         return None
     if config.graph.kind == "H":
         raise ConfigError(
             "graph.kind H has tokens and no words: decode with HLG or HL, or set decoding.method "
-            "greedy"
+            "to another than graph"
         )
     return Path(config.paths.graph) / config.graph.kind
+
+
+def ctc_lang_path(config) -> Path | None:
+    """The lang directory of a transducer's CTC head; None if it is that of the transducer."""
+    paths = config.paths
+    if config.model.kind != "transducer" or paths.ctc_lang == paths.lang:
+        return None
+    return Path(paths.ctc_lang)

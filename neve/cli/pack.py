@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neve.cli.decode import graph_path
+from neve.cli.decode import ctc_lang_path, graph_path
 from neve.cli.main import open_stage
 
 SECTIONS = ("model", "decoding", "!decoding.device", "!decoding.threads")
@@ -19,6 +19,7 @@ def run(config, args) -> None:
         "frontend": Path(paths.fbank) / "frontend.json",
         "lang": Path(paths.lang),
         "graph": graph_path(config),
+        "ctc_lang": ctc_lang_path(config),
         "scales": Path(paths.decode) / "scales.json",
         "scores": Path(paths.report),
     }

@@ -1,7 +1,8 @@
 """From a trained model to hypotheses: searches, word times and confidences.
 
-`CtcRecognizer` decodes batches of features (the best path through a graph, or greedily); `decode`
-runs it over the dev and test sets and writes a results file for each.
+`Recognizer` decodes batches of features with the method that `decoding.method` names; `decode` runs
+it over the dev and test sets and writes a results file for each. The methods are in `methods`, the
+searches of transducers in `transducer`, those of CTC in `neve.kernels`.
 """
 
 from neve.decoding.config import DecodingConfig
@@ -10,9 +11,9 @@ from neve.lazy import lazy_exports
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "CtcRecognizer": ".recognizer",
+        "Recognizer": ".recognizer",
+        "Scales": ".methods",
         "decode": ".corpus",
-        "load_model": ".recognizer",
         "load_packed": ".packed",
     },
 )

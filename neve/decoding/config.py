@@ -12,8 +12,11 @@ class DecodingConfig:
     name: str = option("hlg", "names the directory of this decoding: decode_<name>")
     method: str = option(
         "graph",
-        "graph: the best path through the decoding graph; greedy: the best token of each frame",
-        choices=("graph", "greedy"),
+        "of CTC models and of transducers with a CTC head: graph, the best path through the "
+        "decoding graph; ctc-greedy, the best token of each frame; ctc-prefix-beam, the most "
+        "probable tokens. Of transducers: greedy; modified-beam, a token at most in each frame; "
+        "beam, any number of them, slow. For a CTC model greedy is ctc-greedy",
+        choices=("graph", "ctc-greedy", "ctc-prefix-beam", "greedy", "modified-beam", "beam"),
     )
     splits: list[str] = option([], "splits to decode; empty: those of data.dev and data.test")
     checkpoint: str = option("averaged.pt", "weights, a file in the experiment's directory")
@@ -30,6 +33,26 @@ class DecodingConfig:
     )
     word_scores: list[float] = option(
         [0.0], "added to the score for each word; of several, chosen on the dev sets likewise"
+    )
+    beam: int = option(4, "hypotheses that ctc-prefix-beam, modified-beam and beam keep")
+    blank_penalties: list[float] = option(
+        [0.0],
+        "taken from a transducer's logit of blank, or CTC's log-probability of it: more makes "
+        "hypotheses longer; of several, chosen on the dev sets likewise",
+    )
+    temperature: float = option(1.0, "a transducer's logits are divided by this")
+    max_symbols: int = option(1, "tokens that greedy takes at most in a frame of a transducer")
+    length_norm: bool = option(
+        True, "modified-beam and beam give the hypothesis with the best score per token"
+    )
+    nbest: int = option(1, "hypotheses of an utterance in the results, at most")
+    chunk_size: int = option(
+        0,
+        "frames (50 a second) of the chunks in which a causal Zipformer sees an utterance, as it "
+        "would live; 0: the whole utterance at once",
+    )
+    left_context: int = option(
+        0, "frames before a chunk that it attends to, whole chunks; 0: all of them"
     )
     max_duration: float = option(600.0, "most seconds of audio in a batch, padding included")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import torch
 
-from neve.decoding.recognizer import CtcRecognizer, choose_scales, load_model
+from neve.decoding.recognizer import Recognizer
+from neve.decoding.scales import candidates, choose_scales
 from neve.errors import ConfigError
 from neve.files import atomic_open
 from neve.graphs import load_graph
 from neve.lang import Lang
+from neve.models import load_model
 from neve.results import Result, write_results
 from neve.tensors import pick_device
 
@@ -29,6 +32,7 @@ def decode(
     graph: Path | None,
     exp: Path,
     out: Path,
+    ctc_lang: Path | None = None,
 ) -> dict:
     """Decode the dev and test sets into `out`/hyps-<split>.jsonl.
 
@@ -38,8 +42,9 @@ def decode(
     Args:
         config: the root configuration; sections data, features, model, decoding.
         batches: gives the batches of a split, as a data loader yields them.
-        lang, graph, exp: directories of the earlier stages; graph None for greedy decoding.
+        lang, graph, exp: directories of the earlier stages; graph is for the method `graph` alone.
         out: an existing directory.
+        ctc_lang: lang directory of a transducer's CTC head; None: `lang`.
 
     Returns:
         The number of utterances decoded in each split.
@@ -48,15 +53,21 @@ def decode(
     if options.threads:
         torch.set_num_threads(options.threads)
     symbols = Lang.load(lang)
+    ctc_symbols = Lang.load(ctc_lang or lang)
     model = load_model(
-        Path(exp) / options.checkpoint, config.model, config.features.num_bins, symbols.num_tokens
+        Path(exp) / options.checkpoint,
+        config.model,
+        config.features.num_bins,
+        symbols.num_tokens,
+        ctc_symbols.num_tokens,
     ).to(pick_device(options.device))
-    recognizer = CtcRecognizer(
+    recognizer = Recognizer(
         model,
         symbols,
         load_graph(graph) if graph is not None and options.method == "graph" else None,
         options,
         config.features.frame_shift,
+        ctc_symbols,
     )
     known = [*config.data.dev, *config.data.test]
     splits = options.splits or known
@@ -66,35 +77,32 @@ def decode(
             f"decoding.splits: {', '.join(unknown)} is not in data.dev or data.test "
             f"({', '.join(known)})"
         )
-    several = len(options.acoustic_scales) * len(options.word_scores) > 1
-    several = several and options.method != "greedy"
-    forward = {}  # log-probabilities of the dev sets serve the choice of scales and the decoding
+    several = len(candidates(options, recognizer.method.scales)) > 1
+    forward = {}  # outputs for the dev sets serve the choice of scales and the decoding
     chosen_on = config.data.dev if several else []
     for split in chosen_on:
-        forward[split] = list(scored_batches(recognizer, batches(split)))
+        forward[split] = list(encoded_batches(recognizer, batches(split)))
     dev = [
-        (log_probs, lengths, batch["texts"])
-        for scored in forward.values()
-        for log_probs, lengths, batch in scored
+        (outputs, lengths, batch["texts"])
+        for encoded in forward.values()
+        for outputs, lengths, batch in encoded
     ]
-    acoustic_scale, word_score = choose_scales(recognizer, dev, options)
+    scales = choose_scales(recognizer, dev)
     with atomic_open(Path(out) / "scales.json") as file:
-        scales = {"acoustic_scale": acoustic_scale, "word_score": word_score}
-        json.dump({**scales, "chosen_on": list(chosen_on)}, file)
+        json.dump({**dataclasses.asdict(scales), "chosen_on": list(chosen_on)}, file)
         file.write("\n")
     counts = {}
     for split in splits:
         start, seconds, results = time.monotonic(), 0.0, []
-        for log_probs, lengths, batch in forward.get(split) or scored_batches(
+        for outputs, lengths, batch in forward.get(split) or encoded_batches(
             recognizer, batches(split)
         ):
-            hypotheses = recognizer.search(log_probs, lengths, acoustic_scale, word_score)
-            for i, hypothesis in enumerate(hypotheses):
+            for i, nbest in enumerate(recognizer.search(outputs, lengths, scales)):
                 results.append(
                     Result(
                         id=batch["ids"][i],
                         ref=batch["texts"][i],
-                        nbest=[hypothesis],
+                        nbest=nbest,
                         duration=batch["durations"][i],
                         speaker=batch["speakers"][i],
                         fields=supervision_fields(batch["cuts"][i]),
@@ -115,11 +123,11 @@ def decode(
     return counts
 
 
-def scored_batches(recognizer: CtcRecognizer, batches: Iterable[dict]):
-    """Yield (log-probabilities, lengths, batch) of each batch."""
+def encoded_batches(recognizer: Recognizer, batches: Iterable[dict]):
+    """Yield (outputs, lengths, batch) of each batch; see `Recognizer.encode`."""
     for batch in batches:
-        log_probs, lengths = recognizer.log_probs(batch["features"], batch["feature_lens"])
-        yield log_probs, lengths, batch
+        outputs, lengths = recognizer.encode(batch["features"], batch["feature_lens"])
+        yield outputs, lengths, batch
 
 
 def supervision_fields(cut) -> dict[str, str]:

@@ -10,11 +10,13 @@ import yaml
 
 from neve.config import load, option
 from neve.decoding.config import DecodingConfig
-from neve.decoding.recognizer import CtcRecognizer, load_model
+from neve.decoding.methods import Scales
+from neve.decoding.recognizer import Recognizer
+from neve.decoding.scales import CANDIDATES
 from neve.errors import ConfigError, NeveError
 from neve.graphs import load_graph
 from neve.lang import Lang
-from neve.models import ModelConfig
+from neve.models import ModelConfig, load_model
 
 FORMAT = 1
 
@@ -30,9 +32,8 @@ class PackedModel:
     """What a model directory holds, ready to be used."""
 
     directory: Path
-    recognizer: CtcRecognizer
-    acoustic_scale: float
-    word_score: float
+    recognizer: Recognizer
+    scales: Scales
 
 
 def load_packed(
@@ -40,8 +41,8 @@ def load_packed(
 ) -> PackedModel:
     """The recogniser of a model directory, on the CPU; `overrides` change its decoding settings.
 
-    Acoustic scale and word score are those that were chosen on the dev sets, unless `overrides`
-    give others. Raises NeveError naming the file that is missing, damaged or of another version.
+    The scales are those that were chosen on the dev sets, unless `overrides` give others. Raises
+    NeveError naming the file that is missing, damaged or of another version.
     """
     directory = Path(directory)
     path = directory / "model.yaml"
@@ -59,7 +60,7 @@ def load_packed(
     try:
         features = content["features"]
         values = [(f"{s}.{k}", v) for s in ("model", "decoding") for k, v in content[s].items()]
-        scales = {key: float(content[key]) for key in ("acoustic_scale", "word_score")}
+        scales = {key: float(content[key]) for key in CANDIDATES if key in content}
         bins, shift = int(features["num_bins"]), float(features["frame_shift"])
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise NeveError(f"{path}: {error} is missing or wrong; pack the model again") from error
@@ -69,16 +70,20 @@ def load_packed(
         raise NeveError(f"{path}: {error}; pack the model again with this version") from error
     settings = load(Settings, (), [*values, *(overrides or [])])
     given = {key.replace("-", "_") for key, _ in overrides or ()}
-    for key in scales:
-        if f"decoding.{key}s" in given:
-            options = getattr(settings.decoding, f"{key}s")
+    for name, key in CANDIDATES.items():
+        if f"decoding.{key}" in given:
+            options = getattr(settings.decoding, key)
             if len(options) != 1:
-                raise ConfigError(f"decoding.{key}s: there is no dev set here; give one value")
-            scales[key] = options[0]
-    lang = Lang.load(directory / "lang")
-    model = load_model(directory / "model.pt", settings.model, bins, lang.num_tokens)
+                raise ConfigError(f"decoding.{key}: there is no dev set here; give one value")
+            scales[name] = options[0]
+    lang = ctc_lang = Lang.load(directory / "lang")
+    if (directory / "ctc_lang").exists():
+        ctc_lang = Lang.load(directory / "ctc_lang")
+    model = load_model(
+        directory / "model.pt", settings.model, bins, lang.num_tokens, ctc_lang.num_tokens
+    )
     graph = None
     if settings.decoding.method == "graph":
         graph = load_graph(directory / "graph")
-    recognizer = CtcRecognizer(model, lang, graph, settings.decoding, shift)
-    return PackedModel(directory, recognizer, **scales)
+    recognizer = Recognizer(model, lang, graph, settings.decoding, shift, ctc_lang)
+    return PackedModel(directory, recognizer, Scales(**scales))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from neve.lang import Lang
 from neve.results import Word
 
 Pronunciations = Callable[[str], list[list[int]]]
@@ -18,6 +20,37 @@ def token_runs(labels: np.ndarray) -> list[tuple[int, int, int]]:
     if not len(labels):
         return []
     return [(int(labels[a]), a, b) for a, b in zip(starts, ends) if labels[a] != 0]
+
+
+class TokenSpan(NamedTuple):
+    """A token of a hypothesis: first frame, frame after the last, the model's log-probability."""
+
+    token: int
+    begin: int
+    end: int
+    log_prob: float
+
+
+def spelled_words(spans: Sequence[TokenSpan], lang: Lang, frame_seconds: float) -> list[Word]:
+    """The words that tokens spell without a lexicon; tokens themselves where they are phones.
+
+    A word begins with a token that has the word boundary, and lasts from the first frame of its
+    first token to the last of its last one. Its confidence is the geometric mean of its tokens'
+    probabilities. What spells nothing (silence, a boundary alone) is left out.
+    """
+    groups: list[list[TokenSpan]] = []
+    for span in spans:
+        if not groups or lang.starts_word(span.token):
+            groups.append([])
+        groups[-1].append(span)
+    words = []
+    for group in groups:
+        text = lang.decode([span.token for span in group])
+        if text:
+            confidence = float(np.exp(np.mean([span.log_prob for span in group])))
+            start, end = group[0].begin * frame_seconds, group[-1].end * frame_seconds
+            words.append(Word(text, start, end, min(1.0, confidence)))
+    return words
 
 
 def split_tokens(
@@ -85,7 +118,5 @@ def timed_words(
             first, last = runs[begin][1], runs[end - 1][2]
             inside = best[begin:end]
         confidence = float(np.exp(np.mean(inside))) if inside else 0.0
-        result.append(
-            Word(word, first * frame_seconds, last * frame_seconds, min(1.0, confidence))
-        )
+        result.append(Word(word, first * frame_seconds, last * frame_seconds, min(1.0, confidence)))
     return result

@@ -23,6 +23,7 @@ def pack(
     frontend: str | os.PathLike,
     lang: str | os.PathLike,
     graph: str | os.PathLike | None,
+    ctc_lang: str | os.PathLike | None = None,
     scales: str | os.PathLike | None,
     scores: str | os.PathLike | None,
     settings: Mapping[str, object],
@@ -33,12 +34,14 @@ def pack(
     model.pt       the weights without optimizer and without heads that only training uses
     model.yaml     `settings` (sections model, features, decoding) and the decoding scales
     frontend.json  how features are computed and normalised
-    lang/, graph/  copies; no graph/ where decoding is greedy
+    lang/, graph/  copies; graph/ only where decoding searches one
+    ctc_lang/      a copy, where a transducer's CTC head has other tokens than the transducer
     scores/        wer-summary-* of the directory `scores`, if given
     README.md      what it is and how it is used
 
     weights: averaged.pt; frontend: frontend.json; scales: scales.json that decoding wrote, or None
-    for weights of 1; graph: the directory of one graph's arrays, or None.
+    for weights of 1; graph: the directory of one graph's arrays, or None; ctc_lang: None if it is
+    `lang`.
 
     Raises NeveError naming a file that is missing or not what it should be.
     """
@@ -46,9 +49,11 @@ def pack(
     _copy_weights(Path(weights), out / "model.pt")
     shutil.copyfile(frontend, out / "frontend.json")
     _copy_files(Path(lang), out / "lang")
+    if ctc_lang is not None:
+        _copy_files(Path(ctc_lang), out / "ctc_lang")
     if graph is not None:
         _copy_files(Path(graph), out / "graph")
-    chosen = {"acoustic_scale": 1.0, "word_score": 0.0}
+    chosen = {"acoustic_scale": 1.0, "word_score": 0.0, "blank_penalty": 0.0}
     if scales is not None:
         found = _read_json(Path(scales))
         chosen = {key: float(found.get(key, value)) for key, value in chosen.items()}
@@ -68,6 +73,8 @@ def pack(
 def _copy_weights(source: Path, target: Path) -> None:
     import torch
 
+    from neve.models.load import needed
+
     try:
         saved = torch.load(source, map_location="cpu", weights_only=True)
         state = saved["model"]
@@ -75,9 +82,8 @@ def _copy_weights(source: Path, target: Path) -> None:
         raise NeveError(f"{source}: there are no such weights; train first (stage 6)") from None
     except Exception as error:
         raise NeveError(f"{source}: is not a file of weights ({error}); train again") from error
-    kept = {key: value for key, value in state.items() if not key.startswith("auxiliary_head.")}
     with atomic_open(target, "wb") as stream:
-        torch.save({"model": kept}, stream)
+        torch.save({"model": needed(state)}, stream)
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -159,6 +159,10 @@ class Lang:
             return " ".join(symbol for symbol in symbols if symbol != self.silence)
         return " ".join("".join(symbols).replace(BOUNDARY, " ").split())
 
+    def starts_word(self, index: int) -> bool:
+        """Whether a word begins with this token; phones do not know it: always."""
+        return self.kind == "phone" or self.tokens[index].startswith(BOUNDARY)
+
     def _spell(self, word: str) -> list[int] | None:
         """Token ids of a word that the lexicon lacks, or None."""
         if self.kind == "phone":

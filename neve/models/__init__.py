@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "TransducerModel": ".transducer",
         "Zipformer": ".zipformer",
         "build_encoder": ".ctc",
+        "load_model": ".load",
     },
 )
 __all__ += ["ModelConfig"]

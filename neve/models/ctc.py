@@ -26,6 +26,27 @@ def build_encoder(config: ModelConfig, features: int) -> nn.Module:
     return ENCODERS[config.encoder](config, features)
 
 
+def set_chunk(encoder: nn.Module, chunk_size: int, left_context: int) -> None:
+    """Chunks in which a causal encoder looks at an utterance when it is not training.
+
+    Args:
+        encoder: any; one that is not causal sees the whole utterance.
+        chunk_size: frames of a chunk, 0 for the whole utterance. Frames are those after the
+            convolutional subsampling, 50 a second.
+        left_context: frames before a chunk that it attends to, 0 for all.
+
+    Raises:
+        ConfigError: the encoder is not causal but chunks are asked for, or their size does not fit.
+    """
+    if getattr(encoder, "causal", False):
+        encoder.set_chunk(chunk_size, left_context)
+    elif chunk_size:
+        raise ConfigError(
+            "decoding.chunk_size needs an encoder that was trained with chunks "
+            "(model.encoder zipformer with model.zipformer.causal)"
+        )
+
+
 class CtcModel(nn.Module):
     """Features to log-probabilities of tokens (Graves et al., 2006), token 0 being blank.
 
@@ -90,6 +111,13 @@ class CtcModel(nn.Module):
         if self.auxiliary_head is not None:
             auxiliary = self.log_probs(self.auxiliary_head, outputs[-1])
         return main, between, auxiliary, lengths
+
+    def set_chunk(self, chunk_size: int, left_context: int) -> None:
+        """Let a causal encoder see chunks of `chunk_size` frames (0: all) and so many before them.
+
+        See `set_chunk`.
+        """
+        set_chunk(self.encoder, chunk_size, left_context)
 
     @staticmethod
     def log_probs(head: nn.Linear, x: Tensor) -> Tensor:

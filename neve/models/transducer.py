@@ -5,14 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neve.errors import ConfigError
 from neve.models.config import ModelConfig
-from neve.models.ctc import build_encoder
+from neve.models.ctc import build_encoder, set_chunk
 from neve.models.joiner import Joiner
 from neve.models.predictor import build_predictor
-
-# What helps to train and is not needed to decode.
-TRAINING_ONLY = ("simple_am_proj.", "simple_lm_proj.")
 
 
 class TransducerModel(nn.Module):
@@ -69,15 +65,9 @@ class TransducerModel(nn.Module):
     def set_chunk(self, chunk_size: int, left_context: int) -> None:
         """Let a causal encoder see chunks of `chunk_size` frames (0: all) and so many before them.
 
-        Frames are those after the convolutional subsampling. Raises ConfigError for an encoder
-        that is not causal.
+        See `neve.models.ctc.set_chunk`.
         """
-        if not getattr(self.encoder, "causal", False):
-            raise ConfigError(
-                "decoding.chunk_size needs an encoder that was trained with chunks "
-                "(model.encoder zipformer with model.zipformer.causal)"
-            )
-        self.encoder.set_chunk(chunk_size, left_context)
+        set_chunk(self.encoder, chunk_size, left_context)
 
 
 def quarter(layer: nn.Linear) -> nn.Linear:

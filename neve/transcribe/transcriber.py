@@ -11,7 +11,7 @@ import torch
 from neve.decoding import load_packed
 from neve.frontend import Frontend, read_audio
 from neve.progress import progress
-from neve.results import Word
+from neve.results import Hypothesis, Word
 from neve.transcribe.segments import cut_at_pauses
 
 SHORTEST = 0.1  # s; a shorter piece holds no word
@@ -82,13 +82,10 @@ class Transcriber:
         return Transcript(str(file), len(samples) / rate, words)
 
     def _decode(self, features: torch.Tensor):
-        packed = self.packed
-        log_probs, lengths = packed.recognizer.log_probs(
-            features[None], torch.tensor([len(features)])
-        )
-        return packed.recognizer.search(
-            log_probs, lengths, packed.acoustic_scale, packed.word_score
-        )[0]
+        recognizer = self.packed.recognizer
+        outputs, lengths = recognizer.encode(features[None], torch.tensor([len(features)]))
+        (nbest,) = recognizer.search(outputs, lengths, self.packed.scales)
+        return nbest[0] if nbest else Hypothesis([])
 
 
 def transcribe(file: str | os.PathLike, model_dir: str | os.PathLike) -> Transcript:

@@ -1,12 +1,12 @@
-"""Recognising with a graph small enough to check by hand, choosing scales, loading weights."""
+"""Recognising with a graph small enough to check by hand, greedily, and choosing scales."""
 
 import numpy as np
 import pytest
 import torch
 
-from neve.decoding import CtcRecognizer, DecodingConfig, load_model
-from neve.decoding.recognizer import choose_scales
-from neve.errors import ConfigError, NeveError
+from neve.decoding import DecodingConfig, Recognizer, Scales
+from neve.decoding.scales import choose_scales
+from neve.errors import ConfigError
 from neve.graphs import GraphConfig, build_graph
 from neve.lang import Lang, LangConfig, build_lang
 from neve.models import CtcModel, ModelConfig
@@ -30,14 +30,14 @@ def make_lang(tmp_path):
 
 
 def recognizer_of(lang, **changes):
-    """A recognizer with random weights and, unless greedy, the graph of the lexicon alone."""
+    """A recognizer with random weights and, for `graph`, the graph of the lexicon alone."""
     torch.manual_seed(0)
     config = DecodingConfig(**changes)
     graph = None
     if config.method == "graph":
         graph = build_graph(lang.directory, None, GraphConfig(kind="HL"))
     model = CtcModel(MODEL, 8, lang.num_tokens).eval()
-    return CtcRecognizer(model, lang, graph, config, 0.01)
+    return Recognizer(model, lang, graph, config, 0.01)
 
 
 def scores_of(lang, said, sure=SURE):
@@ -51,7 +51,7 @@ def scores_of(lang, said, sure=SURE):
 def test_words_times_and_confidences_from_the_graph(make_lang):
     lang = make_lang()
     scores = scores_of(lang, "-AAB--C-")
-    (found,) = recognizer_of(lang).search(scores, np.array([8]), word_score=2.0)
+    ((found,),) = recognizer_of(lang).search(scores, np.array([8]), Scales(word_score=2.0))
     # AB C and ABC have the same tokens; a score for each word decides for two
     assert [word.text for word in found.words] == ["AB", "C"]
     times = [(word.start, word.end) for word in found.words]
@@ -65,10 +65,10 @@ def test_word_score_is_added_for_each_word(make_lang):
     scores, lengths = scores_of(lang, "ABC"), np.array([3])
     plain = {}
     for word_score, text in ((-2.0, "ABC"), (2.0, "AB C")):
-        (found,) = recognizer.search(scores, lengths, word_score=word_score)
+        ((found,),) = recognizer.search(scores, lengths, Scales(word_score=word_score))
         assert found.text == text
         plain[text] = found.score - word_score * len(found.words)
-    (best,) = recognizer.search(scores, lengths)
+    ((best,),) = recognizer.search(scores, lengths)
     assert best.score == pytest.approx(max(plain.values()), abs=1e-4)
 
 
@@ -76,7 +76,7 @@ def test_acoustic_scale_multiplies_the_acoustics_but_not_the_confidence(make_lan
     lang = make_lang()
     recognizer = recognizer_of(lang)
     scores, lengths = scores_of(lang, "ABC"), np.array([3])
-    (one,), (two,) = (recognizer.search(scores, lengths, scale) for scale in (1.0, 2.0))
+    (one,), (two,) = (recognizer.search(scores, lengths, Scales(scale))[0] for scale in (1.0, 2.0))
     assert two.score - one.score == pytest.approx(3 * np.log(SURE), abs=1e-4)
     assert two.words[0].confidence == pytest.approx(SURE) == one.words[0].confidence
 
@@ -87,15 +87,15 @@ def test_frames_past_the_length_are_not_read(make_lang):
     recognizer = recognizer_of(lang)
     together = recognizer.search(scores, np.array([2, 4]))
     (alone,) = recognizer.search(scores[:1, :2], np.array([2]))
-    assert together[0] == alone and alone.text == "AB"
-    assert together[1].text == "C AB"
+    assert together[0] == alone and alone[0].text == "AB"
+    assert together[1][0].text == "C AB"
 
 
 def test_a_path_that_cannot_end_is_given_or_left_out_as_set(make_lang):
     lang = make_lang(lexicon="AB A B\nABC A B C\nC C B\n")
     scores, lengths = scores_of(lang, "A", sure=0.999), np.array([1])  # half a word
-    assert recognizer_of(lang, allow_partial=False).search(scores, lengths)[0].words == []
-    (partial,) = recognizer_of(lang, allow_partial=True).search(scores, lengths)
+    assert recognizer_of(lang, allow_partial=False).search(scores, lengths)[0][0].words == []
+    ((partial,),) = recognizer_of(lang, allow_partial=True).search(scores, lengths)
     assert np.isfinite(partial.score)
     for word in partial.words:  # whatever is given lies within the utterance
         assert 0.0 <= word.start < word.end <= pytest.approx(0.03)
@@ -104,7 +104,7 @@ def test_a_path_that_cannot_end_is_given_or_left_out_as_set(make_lang):
 def test_silence_is_no_part_of_a_word(make_lang):
     lang = make_lang(silence="SIL")
     said = ["SIL", "A", "A", "B", "SIL", "SIL", "C", "SIL"]
-    (found,) = recognizer_of(lang).search(scores_of(lang, said), np.array([8]))
+    ((found,),) = recognizer_of(lang).search(scores_of(lang, said), np.array([8]))
     assert [(word.text, word.start, word.end) for word in found.words] == [
         ("AB", pytest.approx(0.03), pytest.approx(0.12)),
         ("C", pytest.approx(0.18), pytest.approx(0.21)),
@@ -114,7 +114,7 @@ def test_silence_is_no_part_of_a_word(make_lang):
 def test_greedy_joins_pieces_to_words(make_lang):
     lang = make_lang("char")
     recognizer = recognizer_of(lang, method="greedy")
-    (found,) = recognizer.search(scores_of(lang, "▁A-BB▁-C-"), np.array([9]))
+    ((found,),) = recognizer.search(scores_of(lang, "▁A-BB▁-C-"), np.array([9]))
     assert [(word.text, word.start, word.end) for word in found.words] == [
         ("AB", pytest.approx(0.0), pytest.approx(0.15)),
         ("C", pytest.approx(0.15), pytest.approx(0.24)),
@@ -126,16 +126,16 @@ def test_greedy_joins_pieces_to_words(make_lang):
 def test_greedy_gives_phones_where_tokens_are_phones(make_lang):
     lang = make_lang()
     recognizer = recognizer_of(lang, method="greedy")
-    (found,) = recognizer.search(scores_of(lang, "-AAB-B"), np.array([6]))
+    ((found,),) = recognizer.search(scores_of(lang, "-AAB-B"), np.array([6]))
     assert found.text == "A B B"
-    (silent,) = recognizer.search(scores_of(lang, "---"), np.array([3]))
+    ((silent,),) = recognizer.search(scores_of(lang, "---"), np.array([3]))
     assert silent.words == []
 
 
 def test_a_graph_is_asked_for(make_lang):
     lang = make_lang()
     with pytest.raises(ConfigError, match="there is no graph; run stage 5"):
-        CtcRecognizer(CtcModel(MODEL, 8, lang.num_tokens), lang, None, DecodingConfig(), 0.01)
+        Recognizer(CtcModel(MODEL, 8, lang.num_tokens), lang, None, DecodingConfig(), 0.01)
 
 
 def test_a_frame_is_as_long_as_the_subsampling_makes_it(make_lang):
@@ -152,58 +152,23 @@ def test_scales_with_the_fewest_dev_errors_are_chosen(make_lang, caplog):
     options = {"acoustic_scales": [1.0, 0.5], "word_scores": [-2.0, 2.0]}
     recognizer = recognizer_of(lang, **options)
     two = dev_of(lang, ("ABC", "AB C"), ("AB-C", "AB C"))
-    assert choose_scales(recognizer, two, recognizer.config) == (1.0, 2.0)
+    assert choose_scales(recognizer, two) == Scales(1.0, 2.0)
     one = dev_of(lang, ("ABC", "ABC"))
-    assert choose_scales(recognizer, one, recognizer.config) == (1.0, -2.0)
+    assert choose_scales(recognizer, one) == Scales(1.0, -2.0)
     assert "acoustic scale 0.5, word score 2: 2 errors in 1 dev words" in caplog.text
 
 
 def test_a_choice_needs_a_dev_set_and_no_choice_needs_none(make_lang):
     lang = make_lang()
-    recognizer = recognizer_of(lang)
-    assert choose_scales(recognizer, [], DecodingConfig(acoustic_scales=[0.7])) == (0.7, 0.0)
+
+    def chosen(**changes):
+        return choose_scales(recognizer_of(lang, **changes), [])
+
+    assert chosen(acoustic_scales=[0.7]) == Scales(0.7, 0.0)
     with pytest.raises(ConfigError, match="no dev set to choose on"):
-        choose_scales(recognizer, [], DecodingConfig(acoustic_scales=[1.0, 2.0]))
-    with pytest.raises(ConfigError, match="must not be empty"):
-        choose_scales(recognizer, [], DecodingConfig(word_scores=[]))
-    greedy = DecodingConfig(method="greedy", acoustic_scales=[1.0, 2.0])
-    assert choose_scales(recognizer, [], greedy) == (1.0, 0.0)
-
-
-def test_weights_are_the_moving_average_where_there_is_one(tmp_path):
-    model = CtcModel(MODEL, 8, 5, auxiliary_tokens=3)
-    other = {name: value + 1 for name, value in model.state_dict().items()}
-    for average, wanted in ((None, model.state_dict()), (other, other)):
-        torch.save({"model": model.state_dict(), "average": average}, tmp_path / "epoch-1.pt")
-        loaded = load_model(tmp_path / "epoch-1.pt", MODEL, 8, 5)
-        assert not loaded.training
-        state = loaded.state_dict()
-        assert state and all(torch.equal(value, wanted[name]) for name, value in state.items())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"features": 9}, "do not fit.*size mismatch"),
-        ({"tokens": 6}, r"do not fit.*head\.weight"),
-        ({"config": ModelConfig(encoder="tdnn", dim=8, layers=3, subsampling=3)}, "do not fit"),
-    ],
-)
-def test_a_checkpoint_of_another_model_is_named(tmp_path, change, message):
-    torch.save({"model": CtcModel(MODEL, 8, 5).state_dict()}, tmp_path / "averaged.pt")
-    arguments = {"config": MODEL, "features": 8, "tokens": 5, **change}
-    with pytest.raises(NeveError, match=rf"averaged\.pt: .*{message}"):
-        load_model(tmp_path / "averaged.pt", **arguments)
-
-
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
-    path = tmp_path / "averaged.pt"
-    with pytest.raises(NeveError, match=r"averaged\.pt: no such checkpoint"):
-        load_model(path, MODEL, 8, 5)
-    path.write_bytes(b"not weights")
-    with pytest.raises(NeveError, match=r"averaged\.pt: not a readable checkpoint.*make it again"):
-        load_model(path, MODEL, 8, 5)
-    for content in ({"labels": torch.zeros(3)}, [1], {"model": None}):
-        torch.save(content, path)
-        with pytest.raises(NeveError, match="no weights of a model"):
-            load_model(path, MODEL, 8, 5)
+        chosen(acoustic_scales=[1.0, 2.0])
+    with pytest.raises(ConfigError, match=r"decoding\.word_scores must not be empty"):
+        chosen(word_scores=[])
+    assert chosen(method="greedy", acoustic_scales=[1.0, 2.0]) == Scales()
+    with pytest.raises(ConfigError, match="blank_penalties give a choice"):
+        chosen(method="greedy", blank_penalties=[0.0, 1.0])

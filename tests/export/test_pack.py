@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from neve.decoding import DecodingConfig, load_packed
+from neve.decoding import DecodingConfig, Scales, load_packed
 from neve.errors import ConfigError, NeveError
 from neve.export import pack
 from neve.frontend import FeatureConfig, Frontend
@@ -53,7 +53,7 @@ def parts(tmp_path):
 def test_packed_model_is_read_back(parts):
     pack(**parts)
     packed = load_packed(parts["out"])
-    assert (packed.acoustic_scale, packed.word_score) == (0.5, 1.5)
+    assert packed.scales == Scales(0.5, 1.5)
     wanted = torch.load(parts["weights"])["model"]
     found = packed.recognizer.model.state_dict()
     assert set(found) == {name for name in wanted if not name.startswith("auxiliary_head.")}
@@ -64,7 +64,7 @@ def test_packed_model_is_read_back(parts):
 def test_scales_can_be_given(parts):
     pack(**parts)
     packed = load_packed(parts["out"], [("decoding.acoustic-scales", "[0.7]")])
-    assert (packed.acoustic_scale, packed.word_score) == (0.7, 1.5)
+    assert packed.scales == Scales(0.7, 1.5)
     with pytest.raises(ConfigError, match="give one value"):
         load_packed(parts["out"], [("decoding.word_scores", "[0.0, 1.0]")])
 

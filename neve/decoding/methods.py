@@ -1,0 +1,306 @@
+"""Ways from a model's outputs to hypotheses, by the names that `decoding.method` takes.
+
+A method is made of model, lang, graph and configuration. `encode` is its part of the work that no
+scale changes; `search` does the rest, as often as scales are tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neve.decoding.config import DecodingConfig
+from neve.decoding.times import TokenSpan, spelled_words, timed_words, token_runs
+from neve.decoding.transducer import (
+    Histories,
+    TokenPath,
+    beam_search,
+    greedy_search,
+    modified_beam_search,
+)
+from neve.errors import ConfigError
+from neve.fsa import Graph, one_best
+from neve.kernels import align_ctc, prefix_beam_search
+from neve.lang import Lang
+from neve.models import TransducerModel
+from neve.results import Hypothesis
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """What can be chosen on dev sets: see acoustic_scales, word_scores and blank_penalties."""
+
+    acoustic_scale: float = 1.0
+    word_score: float = 0.0
+    blank_penalty: float = 0.0
+
+
+class Method:
+    """A search with a model.
+
+    Attributes:
+        scales: names of the `Scales` that it heeds.
+
+    Args:
+        model: in evaluation mode.
+        lang: the tokens that the method finds.
+        graph: from tokens to words; for `graph` alone.
+        config: the `decoding` section.
+        frame_seconds: length of a frame of the model's output.
+    """
+
+    scales: tuple[str, ...] = ("blank_penalty",)
+
+    def __init__(
+        self,
+        model,
+        lang: Lang,
+        graph: Graph | None,
+        config: DecodingConfig,
+        frame_seconds: float,
+    ):
+        self.model, self.lang, self.graph, self.config = model, lang, graph, config
+        self.frame_seconds = frame_seconds
+
+    def encode(self, features: Tensor, lengths: Tensor) -> tuple[np.ndarray | Tensor, np.ndarray]:
+        """(N, T, F) features, (N,) lengths to the model's outputs (N, T', ...), (N,) lengths."""
+        raise NotImplementedError
+
+    def search(
+        self, outputs: np.ndarray | Tensor, lengths: np.ndarray, scales: Scales
+    ) -> list[list[Hypothesis]]:
+        """Of each row the hypotheses, at most `decoding.nbest`, the best first."""
+        raise NotImplementedError
+
+    def spelled(self, spans: list[TokenSpan], score: float) -> Hypothesis:
+        """The hypothesis that tokens spell."""
+        return Hypothesis(spelled_words(spans, self.lang, self.frame_seconds), float(score))
+
+
+class CtcMethod(Method):
+    """What searches (N, T, C) log-probabilities of a CTC model, or of a transducer's CTC head."""
+
+    @torch.inference_mode()
+    def encode(self, features: Tensor, lengths: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        outputs, lengths = self.model(features, lengths)
+        if isinstance(self.model, TransducerModel):
+            outputs = self.model.ctc_log_probs(outputs)
+        return outputs.float().cpu().numpy(), lengths.cpu().numpy()
+
+    @staticmethod
+    def penalised(log_probs: np.ndarray, penalty: float) -> np.ndarray:
+        """The log-probabilities with less of blank."""
+        if penalty:
+            log_probs = log_probs.copy()
+            log_probs[..., 0] -= np.float32(penalty)
+        return log_probs
+
+    def of_labels(self, labels: np.ndarray, log_probs: np.ndarray, score: float) -> Hypothesis:
+        """The hypothesis that (T,) labels of frames spell; (T, C) log-probabilities."""
+        spans = [
+            TokenSpan(token, begin, end, float(log_probs[begin:end, token].max()))
+            for token, begin, end in token_runs(labels)
+        ]
+        return self.spelled(spans, score)
+
+
+class GraphMethod(CtcMethod):
+    """The best path through a graph from tokens to words."""
+
+    scales = ("acoustic_scale", "word_score", "blank_penalty")
+
+    def __init__(self, model, lang, graph, config, frame_seconds):
+        super().__init__(model, lang, graph, config, frame_seconds)
+        if graph is None:
+            raise ConfigError("decoding.method is graph, but there is no graph; run stage 5")
+
+    def search(self, outputs, lengths, scales):
+        config = self.config
+        paths = one_best(
+            self.scored_graph(scales.word_score),
+            self.penalised(outputs, scales.blank_penalty) * np.float32(scales.acoustic_scale),
+            lengths,
+            config.search_beam,
+            config.min_active,
+            config.max_active,
+            config.allow_partial,
+            config.threads or None,
+        )
+        return [
+            [self.hypothesis(path.arcs, path.score, row[:length])]
+            for path, row, length in zip(paths, outputs, lengths)
+        ]
+
+    def scored_graph(self, word_score: float) -> Graph:
+        if not word_score:
+            return self.graph
+        scores = self.graph.scores + np.float32(word_score) * np.diff(self.graph.aux_splits)
+        return dataclasses.replace(self.graph, scores=scores.astype(np.float32))
+
+    def hypothesis(self, arcs: np.ndarray, score: float, log_probs: np.ndarray) -> Hypothesis:
+        """Words, times and confidences of a best path's arcs over (T, C) log-probabilities."""
+        if not len(arcs):
+            return Hypothesis([], float("-1e30"))
+        splits, values = self.graph.aux_splits, self.graph.aux_values
+        words, emitted = [], []
+        for frame, arc in enumerate(arcs.tolist()):
+            for word in values[splits[arc] : splits[arc + 1]]:
+                if word > 0:
+                    words.append(self.lang.words[int(word)])
+                    emitted.append(frame)
+        labels = self.graph.labels[arcs][: len(log_probs)]
+        if self.lang.silence:  # belongs to no word
+            labels = np.where(labels == self.lang.tokens[self.lang.silence], 0, labels)
+        timed = timed_words(
+            labels, log_probs, words, emitted, self.lang.pronunciations, self.frame_seconds
+        )
+        return Hypothesis([word for word in timed if self.lang.is_word(word.text)], float(score))
+
+
+class CtcGreedy(CtcMethod):
+    """The best token of each frame, repeats and blanks removed."""
+
+    def search(self, outputs, lengths, scales):
+        found = []
+        for row, length in zip(outputs, lengths):
+            log_probs = self.penalised(row[:length], scales.blank_penalty)
+            labels = log_probs.argmax(axis=1)
+            found.append([self.of_labels(labels, row[:length], log_probs.max(axis=1).sum())])
+        return found
+
+
+class CtcPrefixBeam(CtcMethod):
+    """The most probable token sequences, their alignments summed."""
+
+    def search(self, outputs, lengths, scales):
+        penalised = self.penalised(outputs, scales.blank_penalty)
+        rows = prefix_beam_search(penalised, lengths, self.config.beam, self.config.threads or None)
+        found = []
+        for prefixes, row, used, length in zip(rows, outputs, penalised, lengths):
+            found.append(
+                [
+                    self.of_labels(
+                        align_ctc(used[:length], prefix.tokens)[0], row[:length], prefix.score
+                    )
+                    for prefix in prefixes[: self.config.nbest]
+                ]
+            )
+        return found
+
+
+class TransducerMethod(Method):
+    """What searches a transducer's encoder outputs (N, T, D)."""
+
+    def __init__(self, model, lang, graph, config, frame_seconds):
+        super().__init__(model, lang, graph, config, frame_seconds)
+        self.device = next(model.parameters()).device
+        self.contexts = Histories(model, self.device).contexts
+
+    @torch.inference_mode()
+    def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, np.ndarray]:
+        outputs, lengths = self.model.encode(features, lengths)
+        return outputs.float().cpu(), lengths.cpu().numpy()
+
+    def search(self, outputs, lengths, scales):
+        histories = Histories(self.model, self.device, self.contexts)
+        rows = self.paths(
+            outputs.to(self.device),
+            lengths,
+            blank_penalty=scales.blank_penalty,
+            temperature=self.config.temperature,
+            histories=histories,
+        )
+        return [[self.of_path(path) for path in row[: self.config.nbest]] for row in rows]
+
+    def paths(self, outputs: Tensor, lengths, **options) -> list[list[TokenPath]]:
+        raise NotImplementedError
+
+    def of_path(self, path: TokenPath) -> Hypothesis:
+        spans = [
+            TokenSpan(token, frame, frame + 1, log_prob)
+            for token, frame, log_prob in zip(path.tokens, path.frames, path.log_probs)
+        ]
+        return self.spelled(spans, path.score)
+
+
+class TransducerGreedy(TransducerMethod):
+    """See `neve.decoding.transducer.greedy_search`."""
+
+    def paths(self, outputs, lengths, **options):
+        options["max_symbols"] = self.config.max_symbols
+        return [[path] for path in greedy_search(self.model, outputs, lengths, **options)]
+
+
+class TransducerModifiedBeam(TransducerMethod):
+    """See `neve.decoding.transducer.modified_beam_search`."""
+
+    def paths(self, outputs, lengths, **options):
+        options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
+        return modified_beam_search(self.model, outputs, lengths, **options)
+
+
+class TransducerBeam(TransducerMethod):
+    """See `neve.decoding.transducer.beam_search`."""
+
+    def paths(self, outputs, lengths, **options):
+        options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
+        return beam_search(self.model, outputs, lengths, **options)
+
+
+CTC = {"graph": GraphMethod, "ctc-greedy": CtcGreedy, "ctc-prefix-beam": CtcPrefixBeam}
+TRANSDUCER = {
+    "greedy": TransducerGreedy,
+    "modified-beam": TransducerModifiedBeam,
+    "beam": TransducerBeam,
+}
+
+
+def make_method(
+    model,
+    lang: Lang,
+    graph: Graph | None,
+    config: DecodingConfig,
+    frame_seconds: float,
+    ctc_lang: Lang | None = None,
+) -> Method:
+    """The method that `config.method` names for this model.
+
+    `greedy` is a transducer's greedy search, and `ctc-greedy` for a CTC model.
+
+    Args:
+        model, lang, graph, config, frame_seconds: as for `Method`.
+        ctc_lang: tokens of a transducer's CTC head, to which the graph belongs; None: `lang`.
+
+    Raises:
+        ConfigError: the model has not what the method needs, or a setting makes no sense.
+    """
+    name = config.method
+    for key in ("beam", "max_symbols", "nbest", "temperature"):
+        if not getattr(config, key) > 0:
+            raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
+    transducer = isinstance(model, TransducerModel)
+    if name == "greedy" and not transducer:
+        name = "ctc-greedy"
+    if name in TRANSDUCER:
+        if not transducer:
+            raise ConfigError(
+                f"decoding.method {name} needs a transducer (model.kind); a CTC model has "
+                f"{', '.join(CTC)}"
+            )
+        return TRANSDUCER[name](model, lang, None, config, frame_seconds)
+    if name not in CTC:
+        raise ConfigError(f"decoding.method {name} is unknown; there are {', '.join(METHODS)}")
+    if transducer and model.ctc_head is None:
+        raise ConfigError(
+            f"decoding.method {name} needs a CTC head, and this transducer has none (trained with "
+            f"loss.ctc_weight 0); it has {', '.join(TRANSDUCER)}"
+        )
+    if transducer and ctc_lang is not None:
+        lang = ctc_lang
+    return CTC[name](model, lang, graph, config, frame_seconds)
+
+
+METHODS = (*CTC, *TRANSDUCER)
