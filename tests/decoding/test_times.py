@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neve.decoding.times import split_tokens, timed_words, token_runs
+from neve.decoding.times import (
+    TokenSpan,
+    spelled_words,
+    split_tokens,
+    timed_words,
+    token_runs,
+)
+from neve.lang import Lang, LangConfig, build_lang
 
 SPELLINGS = {"A": [[1], [2, 3]], "B": [[3, 1]], "AB": [[1, 3, 1]]}
 
@@ -88,3 +95,55 @@ def test_a_word_that_the_final_arc_emits_lies_within_the_utterance():
         labels, log_probs_of(labels), ["A", "B"], [1, 4], SPELLINGS.__getitem__, 1.0
     )
     assert [(word.start, word.end) for word in words] == [(1.0, 4.0), (3.0, 4.0)]
+
+
+@pytest.fixture
+def make_lang(tmp_path):
+    def make(kind, text="u1 AB CAB\nu2 AB\nu3 CAB", **changes):
+        (tmp_path / "text_train").write_text(text + "\n")
+        (tmp_path / "lexicon.txt").write_text("AB A B\nCAB C A B\n")
+        lexicon = tmp_path / "lexicon.txt" if kind == "phone" else None
+        settings = LangConfig(kind=kind, write_pt=False, **changes)
+        build_lang(settings, [tmp_path / "text_train"], lexicon, tmp_path / kind)
+        return Lang.load(tmp_path / kind)
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("char", {}), ("bpe", {"vocab_size": 8})])
+def test_tokens_spell_the_words_that_they_were_made_of(make_lang, kind, changes):
+    lang = make_lang(kind, **changes)
+    tokens, spans, wanted, frame = [], [], [], 0
+    for word in ("AB", "CAB", "AB"):
+        pieces = lang.encode(word)
+        wanted.append((word, frame * 0.04, (frame + 2 * len(pieces) - 1) * 0.04))
+        for place, token in enumerate(pieces):
+            spans.append(TokenSpan(token, frame, frame + 1, np.log(0.5 if place else 0.8)))
+            frame += 2
+        tokens.append(pieces)
+    assert max(map(len, tokens)) > 1
+    found = spelled_words(spans, lang, 0.04)
+    for word, (text, start, end), pieces in zip(found, wanted, tokens, strict=True):
+        assert word.text == text
+        assert (word.start, word.end) == (pytest.approx(start), pytest.approx(end))
+        mean = (0.8 * 0.5 ** (len(pieces) - 1)) ** (1 / len(pieces))
+        assert word.confidence == pytest.approx(mean)
+    assert spelled_words([], lang, 0.04) == []
+
+
+def test_the_first_word_may_lack_its_boundary_and_a_boundary_alone_is_no_word(make_lang):
+    lang = make_lang("char")
+    said = ["B", "\u2581", "\u2581", "C", "\u2581"]
+    spans = [TokenSpan(lang.tokens[token], i, i + 1, -0.1) for i, token in enumerate(said)]
+    words = spelled_words(spans, lang, 1.0)
+    assert [(word.text, word.start, word.end) for word in words] == [("B", 0, 1), ("C", 2, 4)]
+
+
+def test_phones_are_spelled_one_by_one_without_silence(make_lang):
+    lang = make_lang("phone", silence="SIL")
+    spans = [
+        TokenSpan(lang.tokens[token], i, i + 1, -0.1)
+        for i, token in enumerate(["SIL", "A", "B", "SIL"])
+    ]
+    words = spelled_words(spans, lang, 1.0)
+    assert [(word.text, word.start) for word in words] == [("A", 1), ("B", 2)]
