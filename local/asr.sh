@@ -10,6 +10,7 @@ stop_stage=9
 config=conf/default.yaml
 seeds=0
 train_jobs=1
+decodings=
 nj=
 dl_dir=${NEVE_CORPORA:-}
 expdir=exp
@@ -28,6 +29,8 @@ Takes a corpus through the stages
   --config FILE    YAML file of configuration keys ($config)
   --seeds \"0 1\"    stages 6 to 9 are run for each of these ($seeds)
   --train-jobs N   seeds to train at the same time ($train_jobs); set training.threads to what each has
+  --decodings \"A.yaml B.yaml\"  stages 7 and 8 are run for each of these files of keys, read after
+                   the configuration; each has a decoding.name of its own (the configuration alone)
   --nj N           processes (as many as there are cores, 8 at most)
   --dl-dir DIR     where corpora may lie already; NEVE_CORPORA is the same
   --expdir DIR     where trainings go ($expdir)
@@ -95,7 +98,9 @@ done
 [ "$stage" -le "$stop_stage" ] ||
   _option_error "there is nothing to do from --stage $stage to --stop-stage $stop_stage"
 [[ $train_jobs =~ ^[1-9][0-9]*$ ]] || _option_error "--train-jobs takes 1 or more, not '$train_jobs'"
-[ -f "$config" ] || _option_error "--config: there is no file $config here ($PWD)"
+for file in $config $decodings; do
+  [ -f "$file" ] || _option_error "there is no file $file here ($PWD)"
+done
 
 if ! "$dry_run"; then
   # shellcheck source=path.sh
@@ -105,6 +110,8 @@ fi
 . "$root/cmd.sh"
 
 common=(--config "$config" --paths.experiments "$expdir" "${overrides[@]}")
+read -ra decoding_configs <<<"$decodings"
+[ "${#decoding_configs[@]}" -gt 0 ] || decoding_configs=("")
 flags=()
 [ -z "$nj" ] || flags+=(--nj "$nj")
 "$wait" && flags+=(--wait)
@@ -151,16 +158,23 @@ if wanted 6 "train (seeds: $seeds)"; then
   fi
 fi
 
-if wanted 7 "decode"; then
+# Run a command for each seed and decoding, with the configuration of both.
+for_each_decoding() {
+  local seed decoding
   for seed in $seeds; do
-    run "${decode_cmd[@]}" neve decode "${common[@]}" --training.seed "$seed" "${flags[@]}"
+    for decoding in "${decoding_configs[@]}"; do
+      run "$@" "${common[@]}" ${decoding:+--config "$decoding"} --training.seed "$seed" \
+        "${flags[@]}"
+    done
   done
+}
+
+if wanted 7 "decode"; then
+  for_each_decoding "${decode_cmd[@]}" neve decode
 fi
 
 if wanted 8 "score"; then
-  for seed in $seeds; do
-    run neve score "${common[@]}" --training.seed "$seed" "${flags[@]}"
-  done
+  for_each_decoding neve score
 fi
 
 if wanted 9 "pack the model directory"; then

@@ -94,6 +94,18 @@ def test_stages_options_and_seeds_reach_the_commands(recipe):
     assert "--ngpu 0" in commands[1]
 
 
+def test_each_decoding_is_decoded_and_scored():
+    answer, commands = dry_run(
+        ROOT / "egs/an4/ASR", "--stage", "7", "--seeds", "0 1",
+        "--decodings", "conf/phone.yaml conf/bpe.yaml",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    found = [re.search(r"neve (\w+) .*--config conf/(\w+)\.yaml", c).groups() for c in commands[1:]]
+    both = ["phone", "bpe"] * 2
+    assert found[:-2] == [(verb, name) for verb in ("decode", "score") for name in both]
+    assert [verb for verb, _ in found[-2:]] == ["pack", "pack"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -102,6 +114,7 @@ def test_stages_options_and_seeds_reach_the_commands(recipe):
         (["--train-jobs", "two"], "--train-jobs takes 1 or more, not 'two'"),
         (["--no-such-option", "1"], "there is no option --no-such-option"),
         (["--config", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
+        (["--decodings", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
         (["stray"], "what is stray?"),
         (["--lm.ordr", "3"], "there is no key lm.ordr; the nearest key is lm.order"),
     ],
