@@ -1,19 +1,24 @@
 """Model directories: what is packed can be read back, and bad pieces are named."""
 
+import dataclasses
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
-from neve.decoding import DecodingConfig, Scales, load_packed
+from neve.decoding import DecodingConfig, Recognizer, Scales, load_packed
 from neve.errors import ConfigError, NeveError
 from neve.export import pack
 from neve.frontend import FeatureConfig, Frontend
-from neve.lang import LangConfig, build_lang
-from neve.models import CtcModel, ModelConfig
+from neve.graphs import GraphConfig, build_graph, load_graph, save_graph
+from neve.lang import Lang, LangConfig, build_lang
+from neve.models import CtcModel, ModelConfig, TransducerModel, load_model
+from neve.transcribe import Transcriber
 
 MODEL = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3)
 
@@ -59,6 +64,57 @@ def test_packed_model_is_read_back(parts):
     assert set(found) == {name for name in wanted if not name.startswith("auxiliary_head.")}
     assert all(torch.equal(found[name], wanted[name]) for name in found)
     assert load_packed(parts["out"], [("decoding.method", "greedy")]).recognizer.graph is None
+
+
+@pytest.fixture
+def joined(parts, tmp_path):
+    """The same of a transducer on characters, whose CTC head has phones."""
+    (tmp_path / "lexicon.txt").write_text("AB A B\nBA B A\n")
+    lexicon, phones = tmp_path / "lexicon.txt", tmp_path / "phones"
+    build_lang(LangConfig(write_pt=False), [tmp_path / "text_train"], lexicon, phones)
+    shape = dataclasses.replace(MODEL, kind="transducer", predictor_dim=8, joiner_dim=8)
+    sizes = [Lang.load(path).num_tokens for path in (parts["lang"], phones)]
+    assert sizes[0] != sizes[1]
+    torch.manual_seed(0)
+    model = TransducerModel(shape, 8, *sizes, training=True)
+    torch.save({"model": model.state_dict()}, parts["weights"])
+    save_graph(build_graph(phones, None, GraphConfig(kind="HL")), tmp_path / "graph", "HL")
+    scales = {"acoustic_scale": 1.0, "word_score": 0.0, "blank_penalty": -0.5}
+    parts["scales"].write_text(json.dumps(scales))
+    decoding = DecodingConfig(method="modified-beam", beam=3, nbest=2)
+    settings = {**parts["settings"], "model": asdict(shape), "decoding": asdict(decoding)}
+    return {**parts, "ctc_lang": phones, "graph": tmp_path / "graph/HL", "settings": settings}
+
+
+def test_a_packed_transducer_gives_what_the_unpacked_one_gives(joined):
+    pack(**joined)
+    packed = load_packed(joined["out"])
+    assert packed.scales == Scales(blank_penalty=-0.5)
+    state = packed.recognizer.model.state_dict()
+    assert not any(name.startswith("simple_") for name in state)
+    shape = dataclasses.replace(MODEL, kind="transducer", predictor_dim=8, joiner_dim=8)
+    decoding = DecodingConfig(**joined["settings"]["decoding"])
+    lang, phones = Lang.load(joined["lang"]), Lang.load(joined["ctc_lang"])
+    for method, graph in (("modified-beam", None), ("graph", load_graph(joined["graph"]))):
+        model = load_model(joined["weights"], shape, 8, lang.num_tokens, phones.num_tokens)
+        config = dataclasses.replace(decoding, method=method)
+        unpacked = Recognizer(model, lang, graph, config, 0.01, phones)
+        packed = load_packed(joined["out"], [("decoding.method", method)])
+        batch = (torch.randn(2, 50, 8), torch.tensor([50, 31]))
+        found, wanted = (
+            recognizer.search(*recognizer.encode(*batch), packed.scales)
+            for recognizer in (packed.recognizer, unpacked)
+        )
+        assert found == wanted and any(row[0].words for row in found)
+
+
+def test_a_packed_transducer_transcribes(joined, tmp_path):
+    pack(**joined)
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(size=8000) * 0.1, 8000)
+    for overrides in ([], [("decoding.method", "ctc-prefix-beam")]):
+        transcript = Transcriber(joined["out"], overrides)(tmp_path / "noise.wav")
+        assert transcript.text and transcript.duration == 1.0
+        assert all(0 <= word.start < word.end <= 1.03 for word in transcript.words)
 
 
 def test_scales_can_be_given(parts):
