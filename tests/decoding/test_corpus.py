@@ -13,7 +13,7 @@ from neve.errors import ConfigError, NeveError
 from neve.frontend import FeatureConfig
 from neve.graphs import GraphConfig, build_graph, save_graph
 from neve.lang import Lang, LangConfig, build_lang
-from neve.models import CtcModel, ModelConfig
+from neve.models import CtcModel, ModelConfig, TransducerModel
 from neve.results import read_results
 
 SETS = {"dev": [("d2", "AB", 30), ("d1", "C", 21)], "test": [("t1", "C AB", 40)]}
@@ -45,13 +45,22 @@ def run(tmp_path):
     settings = LangConfig(write_pt=False)
     build_lang(settings, [tmp_path / "text_train"], tmp_path / "lexicon.txt", lang)
     save_graph(build_graph(lang, None, GraphConfig(kind="HL")), tmp_path / "graph", "HL")
-    shape = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3)
-    torch.manual_seed(0)
-    model = CtcModel(shape, 8, Lang.load(lang).num_tokens)
-    torch.save({"model": model.state_dict()}, tmp_path / "averaged.pt")
+    build_lang(LangConfig(kind="char", write_pt=False), [tmp_path / "text_train"], None,
+               tmp_path / "char")  # fmt: skip
     (tmp_path / "out").mkdir()
 
-    def go(dev=("dev",), batches=batches, **changes):
+    def go(dev=("dev",), batches=batches, kind="ctc", **changes):
+        shape = ModelConfig(
+            kind=kind, encoder="tdnn", dim=8, layers=2, subsampling=3, predictor_dim=8,
+            joiner_dim=8,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        tokens = {"lang": lang}
+        if kind == "transducer":  # on characters, its CTC head on phones
+            tokens = {"lang": tmp_path / "char", "ctc_lang": lang}
+        sizes = [Lang.load(path).num_tokens for path in tokens.values()]
+        model = {"ctc": CtcModel, "transducer": TransducerModel}[kind](shape, 8, *sizes)
+        torch.save({"model": model.state_dict()}, tmp_path / "averaged.pt")
         config = types.SimpleNamespace(
             data=DataConfig(dev=list(dev), test=["test"]),
             features=FeatureConfig(num_bins=8),
@@ -60,7 +69,7 @@ def run(tmp_path):
         )
         graph = tmp_path / "graph"
         out = tmp_path / "out"
-        counts = decode(config, batches=batches, lang=lang, graph=graph, exp=tmp_path, out=out)
+        counts = decode(config, batches=batches, graph=graph, exp=tmp_path, out=out, **tokens)
         return counts, json.loads((out / "scales.json").read_text()), out
 
     return go
@@ -108,6 +117,30 @@ def test_a_choice_without_a_dev_set_is_refused(run):
 def test_greedy_needs_no_scales(run):
     counts, scales, _ = run(method="greedy", dev=(), acoustic_scales=[0.5, 1.0])
     assert counts == {"test": 1} and scales["chosen_on"] == []
+
+
+def test_a_transducers_blank_penalty_is_chosen_on_dev(run, caplog):
+    caplog.set_level("INFO")
+    options = {"method": "modified-beam", "nbest": 3, "acoustic_scales": [0.5, 1.0]}
+    counts, scales, out = run(kind="transducer", blank_penalties=[0.0, 50.0, -50.0], **options)
+    assert counts == {"dev": 2, "test": 1} and scales["chosen_on"] == ["dev"]
+    tried = [line for line in caplog.messages if line.startswith("blank penalty")]
+    assert len(tried) == 3 and "acoustic scale" not in "".join(tried)
+    assert "blank penalty -50: 2 errors in 2 dev words" in tried
+    assert scales["blank_penalty"] != 50.0  # a word in every frame is not what was said
+    results = read_results(out / "hyps-test.jsonl")
+    assert 1 <= len(results[0].nbest) <= 3
+    run(kind="transducer", blank_penalties=[scales["blank_penalty"]], **options)
+    assert read_results(out / "hyps-test.jsonl") == results
+
+
+def test_a_transducers_ctc_head_decodes_with_tokens_and_graph_of_its_own(run):
+    _, _, out = run(kind="transducer", method="graph", word_scores=[20.0])
+    words = {w.text for r in read_results(out / "hyps-dev.jsonl") for w in r.nbest[0].words}
+    assert words and words <= {"AB", "C"}
+    _, _, out = run(kind="transducer", method="ctc-greedy", blank_penalties=[50.0])
+    words = {w.text for r in read_results(out / "hyps-dev.jsonl") for w in r.nbest[0].words}
+    assert words and words <= {"A", "B", "C"}  # phones
 
 
 def test_only_the_splits_asked_for_are_decoded(run):
