@@ -166,7 +166,9 @@ def build(lang, out):
         G = k2.arc_sort(k2.Fsa.from_openfst(stream.read(), acceptor=False))
     LG = k2.connect(k2.compose(L, G))
     LG = k2.connect(k2.determinize(LG))
-    LG.labels[LG.labels >= first_token] = 0
+    labels = LG.labels.clone()
+    labels[labels >= first_token] = 0
+    LG.labels = labels
     LG.aux_labels.values[LG.aux_labels.values >= first_word] = 0
     LG = k2.connect(k2.remove_epsilon(LG))
     LG.aux_labels = LG.aux_labels.remove_values_eq(0)
