@@ -194,7 +194,7 @@ def extract_share(share: Share) -> tuple[list, Statistics | None]:
     try:
         with open_writer(share) as writer:
             for task in share.tasks:
-                matrix, what = extract(task, fbank, augmenter)
+                matrix, what = extract(task.cut, fbank, augmenter if task.augment else None)
                 if statistics is not None:
                     statistics.add(matrix)
                 stored.append(store(task.cut, matrix, what, writer, share))
@@ -203,9 +203,14 @@ def extract_share(share: Share) -> tuple[list, Statistics | None]:
     return stored, statistics
 
 
-def extract(task: Task, fbank: Fbank, augmenter: Augmenter | None) -> tuple[np.ndarray, str]:
-    """(T, num_bins) features of one cut, and how it was augmented."""
-    cut, rate = task.cut, fbank.config.sampling_rate
+def extract(
+    cut, fbank: Fbank, augmenter: Augmenter | None, draw: str = ""
+) -> tuple[np.ndarray, str]:
+    """(T, num_bins) features of one cut, and how it was augmented.
+
+    What is drawn at random for it follows from `draw`; its id if empty.
+    """
+    rate = fbank.config.sampling_rate
     try:
         samples = cut.load_audio()[0]
     except Exception as error:
@@ -215,8 +220,8 @@ def extract(task: Task, fbank: Fbank, augmenter: Augmenter | None) -> tuple[np.n
             " changed since it was checked; restore it, or run stage 1 again"
         ) from error
     what = ""
-    if task.augment:
-        samples, what = augmenter(samples, rate, cut.id)
+    if augmenter is not None:
+        samples, what = augmenter(samples, rate, draw or cut.id)
     matrix = fbank(samples.astype(np.float32, copy=False), rate)
     return fit(matrix, expected_frames(cut, fbank.config), cut.id), what
 

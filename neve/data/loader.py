@@ -7,22 +7,19 @@ known. Everything follows from (seed, epoch), whatever loads the batches.
 
 from __future__ import annotations
 
-import collections
 import itertools
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
 from neve.data.config import AugmentConfig, DataConfig
-from neve.data.manifests import FeatureFinder, read_lines
+from neve.data.cuts import Cuts
 from neve.data.specaugment import SpecAugment
+from neve.data.workers import in_processes, in_thread
 from neve.errors import NeveError
-from neve.frontend import FeatureConfig, Frontend
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +66,10 @@ class Loader:
         self._plan: list[np.ndarray] | None = None  # of all processes
         self._cache: dict[int, np.ndarray] | None = {} if config.cache else None
         self._augment = SpecAugment(augment) if training and augment.spec_augment else None
-        self._cuts = Cuts(cuts_files)
+        self._cuts = Cuts(cuts_files, augment)
         self.frontend = self._cuts.frontend
         self.left_out = np.zeros(0, dtype=np.int64)
-        if not len(self._cuts.durations):
+        if not len(self._cuts):
             raise NeveError(f"{self._cuts.names}: there are no utterances to load")
         if training:
             self._leave_out_by_length()
@@ -123,7 +120,7 @@ class Loader:
         for index, line in enumerate(self._cuts.lines):
             if index not in left_out:
                 cut = json.loads(line)
-                yield cut["id"], cut["supervisions"][0]["text"], cut["features"]["num_frames"]
+                yield cut["id"], cut["supervisions"][0]["text"], self._cuts.frames(cut)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration gives, from its start."""
@@ -151,8 +148,12 @@ class Loader:
     def __iter__(self) -> Iterator[dict]:
         numbers = self._numbers(self._skip)
         self._done, self._skip = self._skip, 0
-        load = self._load_in_processes if self._use_processes() else self._load_in_thread
-        for batch in load(numbers):
+        ahead = max(self.config.prefetch, 1)
+        if self.num_workers > 0 and self._cache is None:
+            batches = in_processes(self.load, numbers, ahead, self.num_workers)
+        else:
+            batches = in_thread(self.load, numbers, ahead)
+        for batch in batches:
             self._done += self.world_size
             yield batch
 
@@ -200,51 +201,6 @@ class Loader:
 
     # -- loading -------------------------------------------------------------------------------
 
-    def _use_processes(self) -> bool:
-        return self.num_workers > 0 and self._cache is None
-
-    def _load_in_thread(self, numbers: Sequence[int]) -> Iterator[dict]:
-        """Load in one thread, `data.prefetch` batches ahead."""
-        rest = iter(numbers)
-        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
-            ahead = collections.deque(
-                pool.submit(self.load, number)
-                for number in itertools.islice(rest, max(self.config.prefetch, 1))
-            )
-            try:
-                while ahead:
-                    batch = ahead.popleft().result()
-                    ahead.extend(
-                        pool.submit(self.load, number) for number in itertools.islice(rest, 1)
-                    )
-                    yield batch
-            finally:
-                for future in ahead:
-                    future.cancel()
-
-    def _load_in_processes(self, numbers: Sequence[int]) -> Iterator[dict]:
-        import torch
-
-        batches = torch.utils.data.DataLoader(
-            _Dataset(self),
-            batch_size=None,
-            sampler=numbers,
-            num_workers=self.num_workers,
-            prefetch_factor=max(self.config.prefetch, 1),
-            generator=torch.Generator(),  # else it draws from the one that training resumes
-        )
-        try:
-            yield from batches
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            reason = str(error).partition("\n")[0]
-            raise NeveError(
-                f"a process that loads batches was lost ({reason}), most likely for want of memory:"
-                " lower data.num_workers or data.prefetch; training goes on from the last"
-                " checkpoint"
-            ) from error
-
     def load(self, number: int) -> dict:
         """Batch `number` of the plan of this epoch."""
         generator = np.random.default_rng((self.seed, self.epoch, number))
@@ -277,87 +233,12 @@ class Loader:
         """(T, F) normalised features of a cut."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        try:
-            matrix = cut.load_features()
-        except Exception as error:
-            raise NeveError(
-                f"utterance {cut.id}: its features ({cut.features.storage_path}) cannot be read"
-                f" ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''});"
-                " compute features again (stage 2, --force)"
-            ) from error
-        matrix = self.frontend.normalise(matrix.astype(np.float32, copy=False))
-        if self._cache is not None:
+        changes = self._cuts.changes(cut)
+        draw = f"{cut.id} in epoch {self.epoch}" if changes and self.training else cut.id
+        matrix = self._cuts.features(cut, draw)
+        if self._cache is not None and not changes:
             self._cache[index] = matrix
         return matrix
-
-
-class _Dataset:
-    """What torch's DataLoader wants: batches by number."""
-
-    def __init__(self, loader: Loader):
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __getitem__(self, number: int) -> dict:
-        return self.loader.load(number)
-
-
-class Cuts:
-    """The cuts of manifests, kept as their text: a tenth of the memory that the objects take."""
-
-    def __init__(self, files: Iterable[str | os.PathLike]):
-        files = [Path(file) for file in files]
-        self.names = ", ".join(map(str, files))
-        if not files:
-            raise NeveError("no manifests of cuts are given to load from")
-        self.lines: list[bytes] = []
-        self._finders: list[FeatureFinder] = []
-        self._file_of: list[int] = []
-        durations, names = [], []
-        for number, file in enumerate(files):
-            self._finders.append(FeatureFinder(file.parent))
-            for place, line in read_lines(file):
-                try:
-                    content = json.loads(line)
-                    durations.append(float(content["duration"]))
-                    names.append((content.get("custom") or {}).get("utterance", content["id"]))
-                    dim = content["features"]["num_features"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise NeveError(
-                        f"{file}:{place}: is not a cut with features ({error!r}): compute features"
-                        " again (stage 2)"
-                    ) from error
-                self.lines.append(line)
-                self._file_of.append(number)
-        self.durations = np.array(durations)
-        self.utterances = np.unique(np.array(names), return_inverse=True)[
-            1
-        ]
-        self.frontend = frontend_of(files, dim if self.lines else 80)
-        self.padding = self.frontend.padding
-
-    def __getitem__(self, index: int):
-        from lhotse.serialization import deserialize_item
-
-        cut = deserialize_item(json.loads(self.lines[index]))
-        return self._finders[self._file_of[index]](cut)
-
-
-def frontend_of(files: list[Path], dim: int) -> Frontend:
-    """The frontend of the directories that features are in; NeveError if they differ."""
-    folders = list(dict.fromkeys(file.parent for file in files))
-    known = [Frontend.load(folder) for folder in folders if (folder / "frontend.json").exists()]
-    if not known:  # features that were made with Lhotse alone
-        return Frontend(FeatureConfig(num_bins=dim))
-    for other in known[1:]:
-        if other.config != known[0].config or not np.array_equal(other.padding, known[0].padding):
-            raise NeveError(
-                f"{folders[0]} and {folders[known.index(other)]} hold features of different kinds"
-                " (see their frontend.json): compute them with one configuration"
-            )
-    return known[0]
 
 
 def pack(

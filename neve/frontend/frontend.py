@@ -76,7 +76,7 @@ class Frontend:
             )
         self.mean = mean
         self.deviation = deviation
-        self._fbank = Fbank(self.config)
+        self.fbank = Fbank(self.config)
 
     @property
     def dim(self) -> int:
@@ -93,7 +93,7 @@ class Frontend:
     def __call__(self, samples: np.ndarray, sampling_rate: int) -> np.ndarray:
         """Features of (T,) samples in [-1, 1] at any rate (Hz)."""
         samples = resample(np.asarray(samples), sampling_rate, self.config.sampling_rate)
-        return self.normalise(self._fbank(samples))
+        return self.normalise(self.fbank(samples))
 
     def file(self, path: str | os.PathLike, channel: int | None = None) -> np.ndarray:
         """Features of an audio file (see `read_audio`)."""
@@ -107,7 +107,7 @@ class Frontend:
                 "features.cmvn is utterance, which needs the whole utterance: a model for "
                 "streaming takes global or none"
             )
-        return FrontendStream(self, self._fbank.stream())
+        return FrontendStream(self, self.fbank.stream())
 
     def normalise(self, features: np.ndarray) -> np.ndarray:
         """Raw (T, num_bins) features with the mean and variance normalisation of `config`."""

@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Stage": ".stage",
         "digest_of": ".fingerprint",
         "run_jobs": ".jobs",
+        "start_worker": ".jobs",
     },
 )

@@ -41,7 +41,7 @@ def run_jobs(
         yield from progress(map(function, items), total=len(items), what=what, unit=unit)
         return
     pool = concurrent.futures.ProcessPoolExecutor(
-        nj, multiprocessing.get_context("spawn"), initializer=_start_worker
+        nj, multiprocessing.get_context("spawn"), initializer=start_worker
     )
     # A bounded number is under way, so that answers do not pile up where they are used slowly.
     rest = iter(items)
@@ -69,7 +69,9 @@ def run_jobs(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """What a worker process begins with: it computes with one thread each, ignores Ctrl-C and ends
+    when its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
