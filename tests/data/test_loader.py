@@ -1,6 +1,10 @@
 """Batches: what is in them, their order and size, epochs, ranks, workers, resuming, the cache."""
 
+import gzip
 import json
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -139,6 +143,46 @@ def test_workers_change_nothing(fbank):
     with_processes = list(loader_of(fbank, augment=augment, num_workers=2))
     assert len(with_thread) == len(with_processes)
     assert all(map(same, with_thread, with_processes))
+
+
+def test_a_process_that_is_killed_is_replaced(fbank, caplog):
+    augment, pace = AugmentConfig(), {"num_workers": 2, "max_cuts": 2, "prefetch": 1}
+    whole = list(loader_of(fbank, augment=augment, **{**pace, "num_workers": 0}))
+    before = set(multiprocessing.active_children())
+    killed, rest = [], loader_of(fbank, augment=augment, **pace)
+    for number, batch in enumerate(rest):
+        assert same(batch, whole[number])
+        if number in (0, 4, 9):
+            (worker, *_) = set(multiprocessing.active_children()) - before
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join()
+            killed.append(worker)
+    assert number == len(whole) - 1 and len(killed) == 3
+    assert "was killed, most likely for want of memory; started again (3 of 3 times)" in caplog.text
+
+
+def test_processes_that_are_killed_too_often_stop_the_epoch(fbank):
+    before = set(multiprocessing.active_children())
+    with pytest.raises(NeveError, match=r"as 3 times before.*lower data.num_workers"):
+        for _ in loader_of(fbank, max_cuts=1, prefetch=1, num_workers=1):
+            for worker in set(multiprocessing.active_children()) - before:
+                os.kill(worker.pid, signal.SIGKILL)
+                worker.join()
+
+
+def test_features_that_are_not_finite_name_their_utterance(fbank, tmp_path):
+    path = tmp_path / "cuts_train.jsonl"
+    lines = gzip.decompress((fbank / "cuts_train.jsonl.gz").read_bytes()).splitlines()
+    cut = json.loads(lines[0])
+    values = np.zeros((cut["features"]["num_frames"], 80), np.float32)
+    values[5, 7] = np.nan
+    np.save(tmp_path / "bad.npy", values)
+    cut["features"].update(
+        storage_type="numpy_files", storage_path=str(tmp_path), storage_key="bad.npy"
+    )
+    path.write_text(json.dumps(cut))
+    with pytest.raises(NeveError, match=rf"utterance {cut['id']}: its features are not finite"):
+        list(Loader([path], DataConfig(), PLAIN, training=False))
 
 
 def test_the_cache_changes_nothing(fbank):

@@ -31,7 +31,9 @@ class Curve(Task):
     epoch_size = float(ITEMS * BATCHES)
     batch_size = float(ITEMS)
 
-    def __init__(self, directory, beat, pace=0.0, die=0, dropout=0.2, noise=0.01, joined=1, double=0):
+    def __init__(
+        self, directory, beat, pace=0.0, die=0, dropout=0.2, noise=0.01, joined=1, double=0
+    ):
         torch.manual_seed(0)
         self.group, self.beat = this_group(), beat
         self.model = nn.Sequential(
