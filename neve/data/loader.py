@@ -32,6 +32,7 @@ class Loader:
     ids, texts, speakers  lists of str
     durations     list of float, seconds
     cuts          list of Lhotse cuts
+    views         (N, views - 1, T, F), with `views` alone: the features with other masks
 
     `set_epoch(e)` chooses the epoch; `len()` is its number of batches for this process.
 
@@ -41,7 +42,8 @@ class Loader:
     and is changed by SpecAugment. Without, it has every utterance once, the longest first.
 
     Each of `world_size` processes gets its own batches; in training all get equally many.
-    `num_workers` defaults to `data.num_workers`.
+    `num_workers` defaults to `data.num_workers`. `views` is the number of times that SpecAugment
+    draws masks for each utterance of a training batch, after one and the same time warp.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int | None = None,
+        views: int = 1,
     ):
         self.config = config
         self.training = training
@@ -66,6 +69,7 @@ class Loader:
         self._plan: list[np.ndarray] | None = None  # of all processes
         self._cache: dict[int, np.ndarray] | None = {} if config.cache else None
         self._augment = SpecAugment(augment) if training and augment.spec_augment else None
+        self.views = views if training else 1
         self._cuts = Cuts(cuts_files, augment)
         self.frontend = self._cuts.frontend
         self.left_out = np.zeros(0, dtype=np.int64)
@@ -121,6 +125,13 @@ class Loader:
             if index not in left_out:
                 cut = json.loads(line)
                 yield cut["id"], cut["supervisions"][0]["text"], self._cuts.frames(cut)
+
+    def transcripts(self) -> list[str]:
+        """The text of each utterance that an epoch may hold, of all its versions once."""
+        kept = np.setdiff1d(np.arange(len(self._cuts.durations)), self.left_out)
+        _, first = np.unique(self._cuts.utterances[kept], return_index=True)
+        lines = (self._cuts.lines[index] for index in kept[first])
+        return [json.loads(line)["supervisions"][0]["text"] for line in lines]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration gives, from its start."""
@@ -212,21 +223,27 @@ class Loader:
 
         cuts = [self._cuts[i] for i in indices]
         matrices = [self._features(i, cut) for i, cut in zip(indices, cuts, strict=True)]
+        views = [[matrix] * self.views for matrix in matrices]
         if self._augment is not None:
-            matrices = [self._augment(matrix, generator) for matrix in matrices]
+            views = [self._augment.views(matrix, generator, self.views) for matrix in matrices]
         lengths = [len(matrix) for matrix in matrices]
-        features = np.empty((len(cuts), max(lengths), self.frontend.dim), dtype=np.float32)
-        for row, matrix in zip(features, matrices, strict=True):
-            row[: len(matrix)] = matrix
-            row[len(matrix) :] = self._cuts.padding
+        shape = (self.views, len(cuts), max(lengths), self.frontend.dim)
+        features = np.empty(shape, dtype=np.float32)
+        for row, matrices in enumerate(views):
+            for view, matrix in enumerate(matrices):
+                features[view, row, : len(matrix)] = matrix
+                features[view, row, len(matrix) :] = self._cuts.padding
+        features = torch.from_numpy(features)
+        more = {"views": features[1:].transpose(0, 1)} if self.views > 1 else {}
         return {
-            "features": torch.from_numpy(features),
+            "features": features[0],
             "feature_lens": torch.tensor(lengths, dtype=torch.int64),
             "ids": [cut.id for cut in cuts],
             "texts": [cut.supervisions[0].text for cut in cuts],
             "speakers": [cut.supervisions[0].speaker for cut in cuts],
             "durations": [cut.duration for cut in cuts],
             "cuts": cuts,
+            **more,
         }
 
     def _features(self, index: int, cut) -> np.ndarray:

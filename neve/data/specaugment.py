@@ -20,11 +20,22 @@ class SpecAugment:
 
     def __call__(self, features: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Return an augmented copy of (T, F) float32 features; an utterance may stay as it is."""
+        return self.views(features, generator, 1)[0]
+
+    def views(
+        self, features: np.ndarray, generator: np.random.Generator, count: int
+    ) -> list[np.ndarray]:
+        """So many copies with masks of their own after one time warp, so that frames agree."""
         config = self.config
         features = np.array(features, dtype=np.float32)
         if len(features) < 2 or generator.random() >= config.spec_prob:
-            return features
+            return [features] * count
         features = warp_time(features, config.time_warp, generator)
+        return [self._masked(features.copy(), generator) for _ in range(count)]
+
+    def _masked(self, features: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Put masks on (T, F) features."""
+        config = self.config
         fill = features.mean()
         frames, filters = features.shape
         for _ in range(config.freq_masks):
