@@ -1,7 +1,7 @@
 """Searches with a transducer: greedy, modified beam, and a beam with several tokens in a frame.
 
 Each takes encoder outputs of a batch and gives `TokenPath`s, the best first. The model has
-`predictor` (init_state, step, select) and `joiner` (project, project_predictor, join); predictors
+`predictor` (init_state, step) and `joiner` (project, project_predictor, join); predictors
 that see only the last tokens (`context_size`) are asked once for each context, others once for each
 history.
 """

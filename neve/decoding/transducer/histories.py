@@ -15,6 +15,9 @@ class Histories:
     Outputs of a stateless predictor depend on the last `context_size` tokens, and are kept in
     `contexts` from batch to batch. Those of another depend on the whole history.
 
+    A predictor's state is a tensor or a tuple of tensors, whose first dimension is that of the
+    hypotheses.
+
     Args:
         model: has `predictor` and `joiner`.
         device: where they compute.
@@ -31,7 +34,7 @@ class Histories:
             self.last = [(0,)]  # before the first blank there is nothing, not even a blank
         else:
             self.contexts = Outputs()
-            self.states: list[tuple[object, int]] = []  # of each node: state of a batch, row
+            self.states = [Outputs()]  # a table for each tensor of which a state consists
 
     def extend(self, node: int, token: int) -> int:
         """The node of a history with one more token."""
@@ -76,27 +79,24 @@ class Histories:
     def _advance(self, nodes: list[int]) -> None:
         """Compute what is missing with a predictor whose state is more than its last tokens."""
         predictor = self.model.predictor
-        if not self.states:
+        if 0 not in self.contexts:
             blank = torch.zeros(1, dtype=torch.long, device=self.device)
             output, state = predictor.step(blank, predictor.init_state(1, self.device))
             self._keep([0], output, state)
-        groups: dict[int, tuple[object, list[int], list[int]]] = {}
-        for node in dict.fromkeys(nodes):
-            if node not in self.contexts:
-                state, row = self.states[self.parents[node]]
-                _, members, rows = groups.setdefault(id(state), (state, [], []))
-                members.append(node)
-                rows.append(row)
-        for state, members, rows in groups.values():
-            tokens = torch.tensor([self.labels[node] for node in members], device=self.device)
-            index = torch.tensor(rows, device=self.device)
-            self._keep(members, *predictor.step(tokens, predictor.select(state, index)))
+        new = [node for node in dict.fromkeys(nodes) if node not in self.contexts]
+        if new:
+            before = [self.parents[node] for node in new]
+            state = tuple(table.rows(before) for table in self.states)
+            tokens = torch.tensor([self.labels[node] for node in new], device=self.device)
+            self._keep(new, *predictor.step(tokens, state if len(state) > 1 else state[0]))
 
-    def _keep(self, nodes: list[int], output: Tensor, state: object) -> None:
+    def _keep(self, nodes: list[int], output: Tensor, state: Tensor | tuple[Tensor, ...]) -> None:
         self.contexts.add(nodes, self.model.joiner.project_predictor(output))
-        self.states += [(None, 0)] * (len(self.parents) - len(self.states))
-        for row, node in enumerate(nodes):
-            self.states[node] = (state, row)
+        parts = (state,) if isinstance(state, Tensor) else state
+        if len(parts) > len(self.states):
+            self.states = [Outputs() for _ in parts]
+        for table, part in zip(self.states, parts):
+            table.add(nodes, part)
 
 
 class Outputs:
@@ -116,16 +116,17 @@ class Outputs:
         return key in self.places
 
     def add(self, keys, rows: Tensor) -> None:
-        """Append (M, J) rows of M new keys."""
+        """Append (M, ...) rows of M new keys."""
         begin, end = len(self.places), len(self.places) + len(rows)
         if end > len(self.table):
-            larger = rows.new_empty((max(2 * end, 256), rows.shape[1]))
-            larger[:begin] = self.table[:begin] if begin else larger[:0]
+            larger = rows.new_empty((max(2 * end, 256), *rows.shape[1:]))
+            if begin:
+                larger[:begin] = self.table[:begin]
             self.table = larger
         self.table[begin:end] = rows
         self.places.update(zip(keys, range(begin, end)))
 
     def rows(self, keys) -> Tensor:
-        """(M, J) rows of M keys."""
+        """(M, ...) rows of M keys."""
         index = [self.places[key] for key in keys]
         return self.table[torch.tensor(index, dtype=torch.long, device=self.table.device)]
