@@ -88,4 +88,10 @@ class ModelConfig:
     predictor_layers: int = option(1, "layers of an LSTM predictor")
     context_size: int = option(2, "symbols that a stateless predictor looks at")
     joiner_dim: int = option(512, "inner width of the joiner")
+    decoder_layers: int = option(
+        4, "layers of the attention decoder, which there is if loss.attention_weight is not 0"
+    )
+    decoder_dim: int = option(256, "width of the attention decoder")
+    decoder_heads: int = option(4, "its attention heads; twice as many must divide decoder_dim")
+    decoder_feedforward_dim: int = option(1024, "hidden width of its feed-forward modules")
     zipformer: ZipformerConfig = option(ZipformerConfig, "the Zipformer encoder")
