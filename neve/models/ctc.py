@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neve.errors import ConfigError
+from neve.models.attention_decoder import AttentionDecoder
 from neve.models.config import ModelConfig
 from neve.models.conformer import Conformer
 from neve.models.tdnn import Tdnn
@@ -58,6 +59,8 @@ class CtcModel(nn.Module):
             on the last layer, used in training only; 0 for none.
         intermediate_layers: layers, counted from 1, whose output is also given to the main head in
             training (Lee & Watanabe, 2021, arXiv:2102.03216).
+        attention_decoder: whether there is an attention decoder over the same tokens, to guide
+            training and to score hypotheses.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class CtcModel(nn.Module):
         tokens: int,
         auxiliary_tokens: int = 0,
         intermediate_layers: tuple[int, ...] = (),
+        attention_decoder: bool = False,
     ):
         super().__init__()
         if intermediate_layers and config.encoder == "zipformer":
@@ -85,6 +89,9 @@ class CtcModel(nn.Module):
         self.auxiliary_head = (
             nn.Linear(self.encoder.dim, auxiliary_tokens) if auxiliary_tokens else None
         )
+        self.attention_decoder = None
+        if attention_decoder:
+            self.attention_decoder = AttentionDecoder(config, self.encoder.dim, tokens)
 
     def lengths(self, lengths: Tensor) -> Tensor:
         """Frames of output for (N,) feature frames."""
@@ -97,12 +104,13 @@ class CtcModel(nn.Module):
 
     def training_heads(
         self, features: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, list[Tensor], Tensor | None, Tensor]:
+    ) -> tuple[Tensor, list[Tensor], Tensor | None, Tensor, Tensor]:
         """As `forward`, with the outputs that only training uses.
 
         Returns:
             (N, T', C) log-probabilities of the main head; the same of each intermediate layer;
-            (N, T', A) log-probabilities of the auxiliary head or None; (N,) lengths.
+            (N, T', A) log-probabilities of the auxiliary head or None; (N,) lengths; (N, T', D)
+            the encoder's outputs.
         """
         outputs, lengths = self.encoder(features, lengths)
         main = self.log_probs(self.head, outputs[-1])
@@ -110,7 +118,7 @@ class CtcModel(nn.Module):
         auxiliary = None
         if self.auxiliary_head is not None:
             auxiliary = self.log_probs(self.auxiliary_head, outputs[-1])
-        return main, between, auxiliary, lengths
+        return main, between, auxiliary, lengths, outputs[-1]
 
     def set_chunk(self, chunk_size: int, left_context: int) -> None:
         """Let a causal encoder see chunks of `chunk_size` frames (0: all) and so many before them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neve.models.attention_decoder import AttentionDecoder
 from neve.models.config import ModelConfig
 from neve.models.ctc import build_encoder, set_chunk
 from neve.models.joiner import Joiner
@@ -22,6 +23,8 @@ class TransducerModel(nn.Module):
             word pieces); 0: no such head.
         training: make the projections of the simple joiner too, with which the pruned loss finds
             what to look at (Kuang et al., 2022, arXiv:2206.13236).
+        attention_decoder: whether there is an attention decoder over the transducer's tokens, to
+            guide training and to score hypotheses.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class TransducerModel(nn.Module):
         tokens: int,
         ctc_tokens: int = 0,
         training: bool = False,
+        attention_decoder: bool = False,
     ):
         super().__init__()
         self.encoder = build_encoder(config, features)
@@ -44,6 +48,9 @@ class TransducerModel(nn.Module):
         if training:
             self.simple_am_proj = quarter(nn.Linear(dim, tokens))
             self.simple_lm_proj = quarter(nn.Linear(self.predictor.dim, tokens))
+        self.attention_decoder = None
+        if attention_decoder:
+            self.attention_decoder = AttentionDecoder(config, dim, tokens)
 
     def lengths(self, lengths: Tensor) -> Tensor:
         """Frames of the encoder for (N,) feature frames."""

@@ -9,6 +9,11 @@ from neve.config import option
 
 @dataclass
 class LossConfig:
+    main_weight: float = option(
+        1.0,
+        "weight of the main loss, CTC of a CTC model or RNN-T of a transducer; 0 leaves the "
+        "training to others, such as LF-MMI",
+    )
     ctc_weight: float = option(
         0.2, "transducer: weight of the CTC head's loss beside the transducer's; 0: no such head"
     )
@@ -33,6 +38,59 @@ class LossConfig:
     am_only_scale: float = option(0.0, "transducer: share of the encoder alone in the simple loss")
     delay_penalty: float = option(
         0.0, "transducer: how much early symbols are favoured, for streaming with a low delay"
+    )
+    ctc_delay_penalty: float = option(
+        0.0,
+        "how much early tokens of a CTC model, or of a transducer's CTC head, are favoured: each "
+        "gains this for every frame that it is before the middle of the utterance",
+    )
+    ctc_smoothing: float = option(
+        0.0, "weight of the divergence of the CTC posteriors from the uniform distribution"
+    )
+    attention_weight: float = option(
+        0.0,
+        "weight of an attention decoder beside CTC or the transducer; 0: none (model.decoder_*)",
+    )
+    label_smoothing: float = option(
+        0.1, "share of the attention decoder's targets that is spread over all tokens"
+    )
+    cr_weight: float = option(
+        0.0,
+        "weight of the consistency of two views of each utterance, with masks of their own (CR-CTC;"
+        " 0.2 is usual for CTC, 0.02 beside a transducer); a batch becomes twice as large",
+    )
+    cr_time_masks: float = option(
+        2.5,
+        "with cr_weight there are so many times as many time masks (augment.time_masks and"
+        " time_mask_share)",
+    )
+    mmi_weight: float = option(
+        0.0, "weight of lattice-free MMI on the CTC posteriors; with main_weight 0 it stands alone"
+    )
+    mmi_order: int = option(2, "order of the n-gram of tokens in LF-MMI's denominator")
+    mmi_beam: float = option(
+        0.0,
+        "paths of the denominator that are worse than the best by more than this are left out (20"
+        " is safe); 0: none, which takes time where there are hundreds of tokens",
+    )
+    mwer_weight: float = option(
+        0.0,
+        "weight of the expected word errors (MWER) of an n-best list; only for a model that is"
+        " trained already (training.init)",
+    )
+    mwer_beam: int = option(4, "hypotheses in MWER's n-best list")
+    teacher: str = option(
+        "", "model directory (neve pack) of a teacher, whose posteriors distill_weight weighs"
+    )
+    distill_weight: float = option(0.0, "weight of the divergence from the teacher's posteriors")
+    distill_temperature: float = option(
+        1.0, "logits of teacher and student are divided by this; above 1 small posteriors count more"
+    )
+    distill_lattice: str = option(
+        "collapsed",
+        "what a transducer learns of its teacher's pruned lattice: the posteriors of blank, the next"
+        " token and the rest, or of all tokens",
+        choices=("collapsed", "full"),
     )
     intermediate_layers: list[int] = option(
         [], "encoder layers (from 1) whose output also predicts the tokens while training"

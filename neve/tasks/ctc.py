@@ -43,7 +43,7 @@ class CtcTask(SpeechTask):
         return frames_needed(self.tokens(text))
 
     def loss(self, batch: dict) -> BatchLoss:
-        main, between, auxiliary, lengths = self.model.training_heads(
+        main, between, auxiliary, lengths, _ = self.model.training_heads(
             batch["features"].to(self.device), batch["feature_lens"].to(self.device)
         )
         targets = self.targets.pronounced(main, lengths, batch["texts"])

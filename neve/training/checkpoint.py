@@ -50,6 +50,11 @@ def save_file(content: dict, path: Path) -> None:
         ) from error
 
 
+def has_checkpoint(directory: Path) -> bool:
+    """Whether there is one that training goes on from."""
+    return bool(checkpoint_epochs(directory)) or (Path(directory) / MIDDLE).exists()
+
+
 def newest_checkpoint(directory: Path) -> tuple[Path, dict] | None:
     """The checkpoint that training goes on from, and its content; None where there is none.
 

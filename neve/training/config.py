@@ -10,6 +10,16 @@ from neve.config import option
 @dataclass
 class TrainingConfig:
     seed: int = option(0, "seed of initial weights, order of batches, augmentation and dropout")
+    init: str = option(
+        "",
+        "weights to begin with, an averaged.pt or epoch-N.pt (its moving average where it has one);"
+        " empty: random ones",
+    )
+    init_partial: bool = option(
+        False,
+        "whether training.init may lack weights of the model, which stay random, or have others,"
+        " which are left",
+    )
     epochs: int = option(30, "passes over the training data")
     optimizer: str = option(
         "adamw",
@@ -90,6 +100,12 @@ class TrainingConfig:
     )
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
     threads: int = option(0, "processor threads of torch; 0 leaves it to OMP_NUM_THREADS")
+    parallel: str = option(
+        "ddp",
+        "what several processes share: ddp, each has the whole model; fsdp, each keeps a part of"
+        " weights, gradients, optimizer and average, for models too large for one device",
+        choices=("ddp", "fsdp"),
+    )
     restarts: int = option(
         3, "with several processes: times that all are started again after one of them was lost"
     )

@@ -14,6 +14,7 @@ from neve.errors import NeveError
 from neve.tensors import pick_device
 from neve.training.config import TrainingConfig
 from neve.training.distributed import Group
+from neve.training.initial import load_initial
 from neve.training.precision import pick_precision
 from neve.training.task import Progress, Task
 from neve.training.trouble import available_memory, gigabytes, out_of_memory
@@ -47,6 +48,7 @@ class Meter:
         self.task, self.config = task, config
         self.device = pick_device(config.device)
         task.model.to(self.device).train()
+        load_initial(task.model, config)
         precision = pick_precision(config.precision, self.device)
         self.updater = Updater(task, config, self.device, precision, Group())
 

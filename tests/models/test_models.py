@@ -44,7 +44,7 @@ def test_output_is_normalised_and_does_not_depend_on_padding(config):
 def test_every_parameter_gets_a_gradient(config):
     model = CtcModel(config, 20, 5, auxiliary_tokens=7, intermediate_layers=(1,))
     x, lengths = torch.randn(2, 30, 20), torch.tensor([30, 12])
-    main, between, auxiliary, _ = model.training_heads(x, lengths)
+    main, between, auxiliary, *_ = model.training_heads(x, lengths)
     assert len(between) == 1 and auxiliary.shape[-1] == 7
     weights = torch.randn_like(main)
     ((main + between[0]) * weights).sum().backward(retain_graph=True)

@@ -55,9 +55,7 @@ class ToyLoader:
             yield name, text, len(said(text, **self.how))
 
     def view(self, number):
-        rows = [
-            said(text, seed=1000 * number + i, **self.how) for i, text in enumerate(self.texts)
-        ]
+        rows = [said(text, seed=1000 * number + i, **self.how) for i, text in enumerate(self.texts)]
         lengths = torch.tensor([len(row) for row in rows])
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 

@@ -79,9 +79,7 @@ def test_frame_distillation_is_the_divergence_from_the_softened_teacher(temperat
 def test_log_probabilities_are_as_good_as_logits():
     student, teacher, lengths = torch.randn(1, 3, 4), torch.randn(1, 3, 4), torch.tensor([3])
     plain = frame_distillation(student, teacher, lengths, 2.0)
-    normalised = frame_distillation(
-        student.log_softmax(-1), teacher.log_softmax(-1), lengths, 2.0
-    )
+    normalised = frame_distillation(student.log_softmax(-1), teacher.log_softmax(-1), lengths, 2.0)
     assert torch.allclose(plain, normalised, atol=1e-5)
 
 
