@@ -22,7 +22,7 @@ CANDIDATES = {
 
 
 def candidates(config: DecodingConfig, heeded: Iterable[str]) -> list[Scales]:
-    """What the configuration leaves to choose from; of scales that are not heeded the first.
+    """What the configuration leaves to choose from; scales that are not heeded change nothing.
 
     Raises ConfigError for a list that is empty.
     """
@@ -31,7 +31,7 @@ def candidates(config: DecodingConfig, heeded: Iterable[str]) -> list[Scales]:
         values = getattr(config, key)
         if not values:
             raise ConfigError(f"decoding.{key} must not be empty")
-        choices.append(values if name in heeded else values[:1])
+        choices.append(values if name in heeded else [getattr(Scales, name)])
     return [Scales(*values) for values in itertools.product(*choices)]
 
 

@@ -169,6 +169,6 @@ def test_a_choice_needs_a_dev_set_and_no_choice_needs_none(make_lang):
         chosen(acoustic_scales=[1.0, 2.0])
     with pytest.raises(ConfigError, match=r"decoding\.word_scores must not be empty"):
         chosen(word_scores=[])
-    assert chosen(method="greedy", acoustic_scales=[1.0, 2.0]) == Scales()
+    assert chosen(method="greedy", acoustic_scales=[2.0, 3.0]) == Scales()
     with pytest.raises(ConfigError, match="blank_penalties give a choice"):
         chosen(method="greedy", blank_penalties=[0.0, 1.0])
