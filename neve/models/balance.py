@@ -77,8 +77,7 @@ class _Balance(torch.autograd.Function):
         others = [i for i in range(x.ndim) if i != dim]
         kind = torch.promote_types(x.dtype, torch.float32)
         mean = x.mean(others, keepdim=True, dtype=kind)
-        rms = torch.linalg.vector_norm(x, dim=others, keepdim=True, dtype=kind)
-        rms = (rms * (x.numel() / x.shape[dim]) ** -0.5).clamp_min(1e-6)
+        rms = x.square().mean(others, keepdim=True, dtype=kind).sqrt().clamp_min(1e-6)
         # A channel that hardly changes: its variance is lost in rounding, its cube would overflow.
         deviation = (rms**2 - mean**2).clamp_min(1e-5 * rms**2).sqrt()
         ratio = mean / deviation
@@ -87,10 +86,15 @@ class _Balance(torch.autograd.Function):
         # The penalty's derivative by a value x is constant + slope * x, but for a common factor.
         constant = high * (1 / deviation + mean**2 / deviation**3)
         slope = large / rms**2 - high * mean / deviation**3
-        length = (constant**2 + 2 * constant * slope * mean + (slope * rms) ** 2).clamp_min(1e-20)
-        scale = grad_scale * length**-0.5
+        steep = (constant**2 + 2 * constant * slope * mean + (slope * rms) ** 2).clamp_min(1e-20)
+        scale = grad_scale * steep**-0.5
         change = torch.addcmul((constant * scale).to(x.dtype), x, (slope * scale).to(x.dtype))
         return change.mul_(grad.abs()).add_(grad), None, None, None, None
+
+
+def length(x: Tensor) -> Tensor:
+    """The Euclidean norm in at least 32 bits (torch's own is slow for 16)."""
+    return x.square().sum(dtype=torch.promote_types(x.dtype, torch.float32)).sqrt()
 
 
 class Whiten(Scheduled):
@@ -150,7 +154,7 @@ class _Whitening(torch.autograd.Function):
             return grad, None, None, None
         covariance.diagonal(dim1=1, dim2=2).sub_(square / mean)
         push = (values @ covariance).transpose(0, 1).reshape(x.shape)
-        scale = grad_scale * grad.norm(dtype=push.dtype) / (push.norm() + 1e-20)
+        scale = grad_scale * length(grad) / (length(push) + 1e-20)
         return torch.addcmul(grad, push.to(grad.dtype), scale.to(grad.dtype)), None, None, None
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neve.kernels.elementwise import look_up
 from neve.models.balance import LimitParameter
 
 SLOPE = 0.08
@@ -22,7 +26,7 @@ def swoosh_r(x: Tensor) -> Tensor:
 
 
 def _swoosh(x: Tensor, shift: float, offset: float) -> Tensor:
-    if torch.is_grad_enabled() and x.requires_grad:
+    if torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling():
         return _Swoosh.apply(x, shift, offset)
     return F.softplus(x - shift) - SLOPE * x - offset
 
@@ -34,12 +38,40 @@ class _Swoosh(torch.autograd.Function):
     def forward(ctx, x, shift, offset):
         ctx.save_for_backward(x)
         ctx.shift = shift
+        if _by_table(x):
+            return _look_up(x, _table(shift, offset))
         return F.softplus(x - shift).sub_(x, alpha=SLOPE).sub_(offset)
 
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
-        return (x - ctx.shift).sigmoid_().sub_(SLOPE).mul_(grad), None, None
+        if _by_table(x):
+            slope = _look_up(x, _table(ctx.shift, None))
+        else:
+            slope = (x - ctx.shift).sigmoid_().sub_(SLOPE)
+        return slope.mul_(grad), None, None
+
+
+def _by_table(x: Tensor) -> bool:
+    """bfloat16 has 65536 values: on the CPU a table is several times faster than arithmetic."""
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= 1 << 16
+
+
+@functools.cache
+def _table(shift: float, offset: float | None) -> np.ndarray:
+    """The function with this offset, its derivative for None, of all values of bfloat16."""
+    x = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).float()
+    if offset is None:
+        y = (x - shift).sigmoid() - SLOPE
+    else:
+        y = F.softplus(x - shift) - SLOPE * x - offset
+    return y.bfloat16().view(torch.uint16).numpy()
+
+
+def _look_up(x: Tensor, table: np.ndarray) -> Tensor:
+    flat = x.contiguous().view(torch.uint16).flatten().numpy()
+    found = torch.from_numpy(look_up(flat, table, torch.get_num_threads()))
+    return found.view(torch.bfloat16).view_as(x)
 
 
 class BiasNorm(nn.Module):

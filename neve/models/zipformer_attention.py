@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from neve.models.balance import Balancer, Whiten, whitening_limit
+from neve.models.balance import Balancer, Whiten, length, whitening_limit
 from neve.models.scheduled import Schedule, Scheduled
 from neve.models.zipformer_subsampling import scale_initial
 
@@ -76,7 +76,7 @@ class _Weights(torch.autograd.Function):
         query, key, place, positions, mask, weights = ctx.saved_tensors
         grad = torch.ops.aten._softmax_backward_data(grad, weights, -1, weights.dtype)
         if ctx.sign is not None:
-            size = grad.norm(dtype=torch.float32) * (0.1 * grad.numel() ** -0.5)
+            size = length(grad) * (0.1 * grad.numel() ** -0.5)
             grad.add_(ctx.sign * size.to(grad.dtype))
         if mask is not None and mask.shape[-2] > 1:  # there may be rows that are masked wholly
             grad.masked_fill_(mask, 0.0)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from neve.errors import ConfigError
 from neve.models.balance import Balancer, ScaleGradient, Whiten, whitening_limit
+from neve.models.depthwise import depthwise_images
 from neve.models.dropout import SharedDropout
 from neve.models.scheduled import Schedule, Scheduled
 from neve.models.swoosh import BiasNorm, swoosh_l, swoosh_r
@@ -59,7 +60,8 @@ class ConvNeXt(Scheduled):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, F, C) to the same shape."""
-        change = self.change(_convolve(self.depthwise_conv, x))
+        conv = self.depthwise_conv
+        change = self.change(depthwise_images(x, conv.weight, conv.bias, conv.padding))
         if self.training:
             keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.now(self.skip)
             change = change * keep.to(change.dtype)
@@ -76,14 +78,9 @@ class ConvNeXt(Scheduled):
         """
         frames = x.shape[1] - CONTEXT
         around = torch.cat([cache, x.permute(0, 3, 1, 2)], dim=2)
-        y = F.conv2d(
-            around,
-            self.depthwise_conv.weight,
-            self.depthwise_conv.bias,
-            padding=(0, CONTEXT),
-            groups=around.shape[1],
-        )
-        y = x[:, :frames] + self.change(y.permute(0, 2, 3, 1))
+        conv = self.depthwise_conv
+        y = depthwise_images(around.permute(0, 2, 3, 1), conv.weight, conv.bias, (0, CONTEXT))
+        y = x[:, :frames] + self.change(y)
         return y, around[:, :, frames : frames + CONTEXT]
 
 
