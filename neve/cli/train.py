@@ -29,6 +29,7 @@ SECTIONS = (
     "!training.save_minutes",
     "!training.save_batches",
     "!training.restarts",
+    "!training.parallel",
     "!training.diagnostics",
 )
 USES = ("tag", "paths", "data", "features")

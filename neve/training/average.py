@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neve.errors import NeveError
 from neve.tensors import load_checkpoint
 from neve.training.checkpoint import checkpoint_epochs, checkpoint_path, save_file
+from neve.training.sharded import local
 
 
 class MovingAverage:
@@ -32,8 +33,8 @@ class MovingAverage:
         averages, values = [], []
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                averages.append(self.state[name])
-                values.append(value)
+                averages.append(local(self.state[name]))
+                values.append(local(value))
             else:
                 self.state[name].copy_(value)
         torch._foreach_lerp_(averages, values, 1.0 - decay)

@@ -24,6 +24,7 @@ from neve.tensors import pick_device
 from neve.training.average import MovingAverage, average_checkpoints, swapped_weights
 from neve.training.checkpoint import (
     MIDDLE,
+    has_checkpoint,
     newest_checkpoint,
     prune_checkpoints,
     save_checkpoint,
@@ -33,9 +34,11 @@ from neve.training.config import TrainingConfig
 from neve.training.curves import Curves
 from neve.training.diagnostics import Diagnostics
 from neve.training.distributed import join_group, others_watched
+from neve.training.initial import load_initial
 from neve.training.precision import pick_precision
 from neve.training.random_state import random_state, seed_all, set_random_state
 from neve.training.schedule import batch_factor, rate_factor
+from neve.training.sharded import part_of, whole
 from neve.training.task import Progress, Task
 from neve.training.update import Updater
 
@@ -80,6 +83,8 @@ def check(config: TrainingConfig) -> None:
     for name in ("epochs", "accumulate", "validate_every", "clip_history"):
         if getattr(config, name) < 1:
             raise ConfigError(f"training.{name}={getattr(config, name)} must be at least 1")
+    if config.parallel == "fsdp" and config.diagnostics:
+        raise ConfigError("training.diagnostics needs whole parameters: training.parallel ddp")
     if len(config.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in config.betas):
         raise ConfigError(f"training.betas={config.betas} must be two numbers, 0 to below 1")
 
@@ -114,12 +119,14 @@ class Run:
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
         self.model = task.model.to(self.device)
+        if not has_checkpoint(directory):
+            load_initial(self.model, config)
         if config.compile:
             for part in task.parts_to_compile():
                 part.compile(dynamic=True)
         self.updater = Updater(task, config, self.device, self.precision, self.group)
         self.average = None
-        if config.ema_decay and self.group.leader:
+        if config.ema_decay and (self.group.leader or self.updater.sharded):
             self.average = MovingAverage(self.model, config.ema_decay)
         self.epoch = 0  # epochs finished
         self.step = 0
@@ -171,10 +178,14 @@ class Run:
             return
         path, saved = found
         try:
-            self.model.load_state_dict(saved["model"])
+            own = self.model.state_dict()
+            known = {k: part_of(v, own.get(k)) for k, v in saved["model"].items()}
+            self.model.load_state_dict(known)
             self.updater.load_state_dict(saved["updater"])
             if self.average:
-                self.average.state = {k: v.to(self.device) for k, v in saved["average"].items()}
+                self.average.state = {
+                    k: part_of(v.to(self.device), own[k]) for k, v in saved["average"].items()
+                }
                 self.average.updates = saved["updates"]
             self.position = Position(**saved["position"])
             self.random_states = saved["random"]
@@ -197,8 +208,8 @@ class Run:
                 )
 
     def content(self) -> dict:
-        """What a checkpoint holds."""
-        return {
+        """What a checkpoint holds; every process has to come here where parameters are spread."""
+        content = {
             "model": self.model.state_dict(),
             "average": self.average.state if self.average else None,
             "updates": self.average.updates if self.average else 0,
@@ -210,16 +221,19 @@ class Run:
             "position": asdict(self.position),
             "random": self.random_states,
         }
+        return whole(content, keep=self.group.leader) if self.updater.sharded else content
 
     def save_middle(self) -> None:
         """A checkpoint within an epoch; every process has to come here."""
         self.random_states = self.group.gather(random_state())
+        if self.group.leader or self.updater.sharded:
+            content = self.content()
         if self.group.leader:
-            save_file(self.content(), self.directory / MIDDLE)
+            save_file(content, self.directory / MIDDLE)
         self.random_states = []
 
-    def save_epoch(self) -> None:
-        save_checkpoint(self.directory, self.epoch, self.content(), self.full_config)
+    def save_epoch(self, content: dict) -> None:
+        save_checkpoint(self.directory, self.epoch, content, self.full_config)
         prune_checkpoints(self.directory, self.config.keep_checkpoints)
 
     # -- an epoch ------------------------------------------------------------------------------
@@ -312,8 +326,10 @@ class Run:
         self.seconds += position.seconds
         self.position = Position()
         due = number % config.validate_every == 0 or number == config.epochs
-        if self.group.leader:
+        if self.group.leader or self.updater.sharded:
             dev = self.validate() if due else {}
+            content = self.content()
+        if self.group.leader:
             figures = {"loss": position.loss / position.size, "lr": position.rate}
             speed = position.size / position.seconds
             self.curves.add("train", number, self.step, **figures, speed=speed)
@@ -322,7 +338,7 @@ class Run:
             if dev:
                 self.curves.add("dev", number, self.step, **dev)
                 line += " | dev " + " ".join(f"{name} {value:.4f}" for name, value in dev.items())
-            self.save_epoch()
+            self.save_epoch(content)
             log.info("%s", line)
         self.group.wait()
 
@@ -330,7 +346,11 @@ class Run:
     def validate(self) -> dict[str, float]:
         with swapped_weights(self.model, self.average.state if self.average else None):
             self.model.eval()
-            figures = self.task.validate()
+            if self.updater.sharded:  # all processes compute the same, together
+                figures = self.updater.module.validate()
+                self.updater.module.reshard()
+            else:
+                figures = self.task.validate()
         self.model.train()
         return figures
 

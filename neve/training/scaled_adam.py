@@ -16,7 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.distributed
 from torch import Tensor
+
+from neve.training.sharded import is_sharded, local, spread_as
 
 PER_ELEMENT = ("exp_avg", "exp_avg_sq")
 PER_PARAMETER = ("scale_avg", "scale_avg_sq", "step")
@@ -115,7 +118,7 @@ class ScaledAdam(torch.optim.Optimizer):
             return None
         squares = []
         for (stack, rows), rms in zip(active, sizes, strict=True):
-            norms = torch.stack(torch._foreach_norm([stack.parameters[i].grad for i in rows]))
+            norms = stack.norms([stack.parameters[i].grad for i in rows])
             share = group["scale_rate"] if stack.scalar else rms
             squares.append((norms.to(stack.dtype) * share).square().sum())
         norm = torch.stack([square.to(squares[0]) for square in squares]).sum().sqrt()
@@ -140,7 +143,8 @@ class _Stack:
     """Parameters of one shape, and their state in one tensor each: (n, *shape), or (n,).
 
     The optimizer's `state` of each parameter are views of these, so that a state dictionary looks
-    as that of any optimizer.
+    as that of any optimizer. Of parameters that are spread over processes there is a part here;
+    their sums are those of all parts.
     """
 
     parameters: list[Tensor]
@@ -151,11 +155,12 @@ class _Stack:
         """With what `state` has of these parameters (after loading), else zeros."""
         tensors = {}
         for name in PER_ELEMENT + PER_PARAMETER:
-            empty = parameters[0].new_zeros(() if name in PER_PARAMETER else parameters[0].shape)
-            rows = [state[p].get(name, empty).to(empty) for p in parameters]
+            here = local(parameters[0])
+            empty = here.new_zeros(() if name in PER_PARAMETER else here.shape)
+            rows = [local(state[p].get(name, empty)).to(empty) for p in parameters]
             tensors[name] = torch.stack(rows)
             for p, row in zip(parameters, tensors[name].unbind(), strict=True):
-                state[p][name] = row
+                state[p][name] = row if name in PER_PARAMETER else spread_as(row, p)
         return cls(parameters, tensors)
 
     @property
@@ -172,20 +177,32 @@ class _Stack:
 
     def rms(self, rows: list[int], least: float) -> Tensor:
         """(n,) root mean squares of the parameters `rows`."""
-        norms = torch.stack(torch._foreach_norm([self.parameters[i] for i in rows]))
+        norms = self.norms([self.parameters[i] for i in rows])
         return (norms.to(self.dtype) * self.parameters[0].numel() ** -0.5).clamp(min=least)
+
+    def norms(self, tensors: list[Tensor]) -> Tensor:
+        """(n,) norms of tensors that are spread as the parameters are."""
+        norms = torch.stack(torch._foreach_norm([local(tensor) for tensor in tensors]))
+        return self.total(norms.square()).sqrt() if is_sharded(tensors[0]) else norms
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums over this process's parts as those over all parts; changes `sums`."""
+        if is_sharded(self.parameters[0]):
+            torch.distributed.all_reduce(sums)
+        return sums
 
     def update(self, rows: list[int], rms: Tensor, clip: Tensor | None, group: dict) -> None:
         whole = len(rows) == len(self.parameters)
         state = self.tensors
         if not whole:
             state = {name: tensor[rows] for name, tensor in self.tensors.items()}
-        p = torch.stack([self.parameters[i] for i in rows])
-        g = torch.stack([self.parameters[i].grad for i in rows])
+        own = [local(self.parameters[i]) for i in rows]
+        p = torch.stack(own)
+        g = torch.stack([local(self.parameters[i].grad) for i in rows])
         if clip is not None:
             g.mul_(clip.to(g))
         p = self._moved(p, g, rms, state, group)
-        torch._foreach_copy_([self.parameters[i] for i in rows], list(p.unbind()))
+        torch._foreach_copy_(own, list(p.unbind()))
         if not whole:
             for name, tensor in state.items():
                 self.tensors[name][rows] = tensor
@@ -209,7 +226,7 @@ class _Stack:
             size = -lr * group["scale_rate"] * correction
             limit = group["scalar_max"]
             return p.addcmul_(direction, size.view(column)).clamp_(-limit, limit)
-        inner_product = (p * g).sum(inner) if inner else p * g
+        inner_product = self.total((p * g).sum(inner) if inner else p * g)
         growth = adam(state["scale_avg"], state["scale_avg_sq"], inner_product)
         growth.mul_(correction).mul_(-lr * group["scale_rate"])
         growth = torch.maximum(growth, group["min_rms"] / rms - 1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neve.errors import NeveError
 from neve.training.config import TrainingConfig
 from neve.training.random_state import kept_random_state
+from neve.training.sharded import local
 from neve.training.task import BatchLoss, Task
 
 NONFINITE_REMEDY = (
@@ -22,13 +23,13 @@ NONFINITE_REMEDY = (
 
 
 def not_finite(
-    task: Task, compute: Callable, batches: Sequence, losses: Sequence[BatchLoss]
+    task: Task, compute: Callable | None, batches: Sequence, losses: Sequence[BatchLoss]
 ) -> tuple[bool, str]:
     """What is not finite about an update of one process: loss or gradient, which items, where.
 
     Args:
         task: what is trained.
-        compute: `task.loss` in the arithmetic of the training.
+        compute: `task.loss` in the arithmetic of the training, to find the module; or None.
         batches, losses: those of the update; the gradients are still in the parameters, and are
             gone afterwards.
 
@@ -45,18 +46,18 @@ def not_finite(
         else:
             message = "the loss is not finite, but that of every item is; the batch was: "
             message += f"{' '.join(loss.ids)}. "
-        return True, message + where_forward(task.model, compute, batch)
+        return True, message + (where_forward(task.model, compute, batch) if compute else "")
     names = [
         name
         for name, p in task.model.named_parameters()
-        if p.grad is not None and not bool(torch.isfinite(p.grad).all())
+        if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())
     ]
     if not names:
         return False, ""
     ids = [name for loss in losses for name in loss.ids]
     message = f"the gradient is not finite, but every loss is; the batch was: {' '.join(ids)}. "
     message += f"Parameters with such gradients: {' '.join(names[:8])}. "
-    return False, message + where_backward(task.model, compute, batches)
+    return False, message + (where_backward(task.model, compute, batches) if compute else "")
 
 
 def where_forward(model: nn.Module, compute: Callable, batch) -> str:

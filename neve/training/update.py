@@ -18,6 +18,7 @@ from neve.training.config import TrainingConfig
 from neve.training.distributed import Group
 from neve.training.optimizer import make_optimizer
 from neve.training.precision import DTYPES, LossScale
+from neve.training.sharded import is_sharded, local, part_of, shard
 from neve.training.task import BatchLoss, Task
 from neve.training.trouble import NONFINITE_REMEDY, memory_watched, not_finite
 
@@ -35,6 +36,9 @@ class LossModule(nn.Module):
     def forward(self, batch) -> tuple[torch.Tensor, BatchLoss]:
         loss = self.task.loss(batch)
         return loss.total, loss
+
+    def validate(self) -> dict[str, float]:
+        return self.task.validate()
 
 
 @dataclass
@@ -55,17 +59,21 @@ class Updater:
     ):
         self.task, self.config, self.device, self.group = task, config, device, group
         self.dtype = DTYPES[precision]
-        self.optimizer = make_optimizer(task.model, config)
         self.scale = LossScale(precision)
         self.wish = False  # set before an update: this process wants a checkpoint; ...
         self.wished = False  # ... after it: some process does
         self.unit = 0.0  # losses are weighed in this unit of `BatchLoss.weight`, a power of two
         self.nonfinite = 0  # updates skipped
         self.module = LossModule(task)
-        if group.size > 1:
+        self.sharded = group.size > 1 and config.parallel == "fsdp"
+        self.unsynced: list[torch.Tensor] = []  # parameters whose gradients are summed here
+        if self.sharded:
+            self.unsynced = shard(self.module, device, group)
+        elif group.size > 1:
             # Also looks for parameters that a batch does not use (skipped layers), and keeps the
             # order of summation, on which resuming bit for bit depends.
             self.module = DistributedDataParallel(self.module, find_unused_parameters=True)
+        self.optimizer = make_optimizer(task.model, config)
 
     def state_dict(self) -> dict:
         return {
@@ -76,7 +84,14 @@ class Updater:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
+        optimizer = state["optimizer"]
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
+        states = {
+            i: {name: part_of(v, p) if getattr(v, "shape", 0) == p.shape else v
+                for name, v in optimizer["state"].get(i, {}).items()}
+            for i, p in enumerate(parameters)
+        }  # fmt: skip
+        self.optimizer.load_state_dict({**optimizer, "state": states})
         self.scale.load_state_dict(state["scale"])
         self.unit, self.nonfinite = state["unit"], state["nonfinite"]
 
@@ -117,7 +132,9 @@ class Updater:
 
     def together(self, last: bool) -> contextlib.AbstractContextManager:
         """Gradients are exchanged with the other processes after the last batch alone."""
-        if last or self.group.size == 1:
+        if self.sharded:
+            self.module.set_requires_gradient_sync(last)
+        if last or self.group.size == 1 or self.sharded:
             return contextlib.nullcontext()
         return self.module.no_sync()
 
@@ -151,9 +168,12 @@ class Updater:
 
         Where the norm is not finite they stay as they are, to show where that began.
         """
+        for p in self.unsynced:
+            if p.grad is not None:
+                self.group.sum(p.grad).div_(self.group.size)
         gradients = [p.grad for p in self.task.model.parameters() if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients))
-        norm = factor * float(torch.linalg.vector_norm(norms))
+        norm = factor * self.norm(gradients)
+        gradients = [local(gradient) for gradient in gradients]
         if not math.isfinite(norm):
             return norm
         limit = self.config.clip_norm if self.config.optimizer == "adamw" else 0.0
@@ -162,9 +182,20 @@ class Updater:
         torch._foreach_mul_(gradients, factor)
         return norm
 
+    def norm(self, gradients: Sequence[torch.Tensor]) -> float:
+        """The norm of all gradients together, wherever they are."""
+        norms = torch.stack(torch._foreach_norm([local(gradient) for gradient in gradients]))
+        if not self.sharded:
+            return float(torch.linalg.vector_norm(norms))
+        squares = norms.double().square()
+        spread = torch.tensor([is_sharded(g) for g in gradients], device=squares.device)
+        total = self.group.sum((squares * spread).sum()) + (squares * ~spread).sum()
+        return float(total.sqrt())
+
     def leave_out(self, batches: Sequence, losses: Sequence[BatchLoss], step: int) -> None:
         """Say what is not finite, on whichever process; stop if so set."""
-        compute = functools.partial(self.compute, self.task.loss)
+        # Where parameters are spread, a process cannot compute again without the others.
+        compute = None if self.sharded else functools.partial(self.compute, self.task.loss)
         found = self.group.gather(not_finite(self.task, compute, batches, losses))
         some_loss = any(bad_loss for bad_loss, _ in found)
         messages = [

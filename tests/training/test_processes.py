@@ -3,6 +3,7 @@
 NEVE_KILLS says how many times each training is killed (10).
 """
 
+import json
 import os
 import random
 import signal
@@ -125,7 +126,54 @@ def test_two_processes_do_as_one_with_the_batches_joined(tmp_path):
         for name in first:
             assert torch.allclose(first[name], second[name], rtol=1e-9, atol=1e-11), (two, name)
     first, second = (load_checkpoint(tmp_path / x / "epoch-3.pt")["model"] for x in ("one", "four"))
-    assert not torch.allclose(first["0.weight"], second["0.weight"], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(first["first.weight"], second["first.weight"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "scaled_adam"])
+def test_parameters_that_are_spread_are_trained_as_those_that_are_not(tmp_path, optimizer):
+    keys = [f"optimizer={optimizer}", "double=1", "accumulate=2", "save_batches=4"]
+    for parallel in ("ddp", "fsdp"):
+        run(tmp_path / parallel, 2, *keys, f"parallel={parallel}")
+    curves = [
+        [json.loads(line)["loss"] for line in (tmp_path / x / "curves.jsonl").open()]
+        for x in ("ddp", "fsdp")
+    ]
+    assert len(curves[0]) == 6 and curves[0] == pytest.approx(curves[1], rel=1e-6)
+    whole, spread = (content(tmp_path / x) for x in ("ddp", "fsdp"))
+    assert whole.keys() == spread.keys()  # checkpoints are whole, whoever reads them
+    for name, value in whole.items():
+        if torch.is_tensor(value) and value.is_floating_point():
+            assert value.shape == spread[name].shape, name
+            assert torch.allclose(value, spread[name], rtol=1e-6, atol=1e-9), name
+
+
+@pytest.mark.parametrize(("before", "after"), [("fsdp", "ddp"), ("ddp", "fsdp")])
+def test_either_kind_of_training_goes_on_with_the_others_checkpoint(tmp_path, before, after):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    keys = ["optimizer=scaled_adam", "double=1", "save_batches=1"]
+    run(whole, 2, *keys)
+    training = forked.Forked(
+        trainer.run, [str(parts), *keys, f"parallel={before}"], parts, processes=2
+    )
+    assert training.wait_for_beats(16)
+    training.kill()
+    training.join()
+    said = run(parts, 2, *keys, f"parallel={after}")
+    assert "batches into the next" in said
+    one, two = content(whole), content(parts)
+    for name, value in one.items():
+        if torch.is_tensor(value) and value.is_floating_point():
+            assert torch.allclose(value, two[name], rtol=1e-6, atol=1e-9), name
+
+
+def test_a_spread_model_goes_on_in_one_process(tmp_path):
+    training = forked.Forked(
+        trainer.run, [str(tmp_path), "save_batches=1", "parallel=fsdp"], tmp_path, processes=2
+    )
+    assert training.wait_for_beats(10)
+    training.kill([1])
+    assert training.join() == [1, -9], training.said()
+    assert "it was on 2 processes and is on 1 now" in run(tmp_path, 1, "parallel=fsdp")
 
 
 def test_a_lost_process_is_replaced(tmp_path, caplog):
