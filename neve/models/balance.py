@@ -83,12 +83,14 @@ class _Balance(torch.autograd.Function):
         ratio = mean / deviation
         high = (ratio > means[1]).to(kind) - (ratio < means[0]).to(kind)
         large = (rms > sizes[1]).to(kind) - (rms < sizes[0]).to(kind)
-        # The penalty's derivative by a value x is constant + slope * x, but for a common factor.
-        constant = high * (1 / deviation + mean**2 / deviation**3)
+        # The penalty's derivative by a value x is at_mean + slope * (x - mean), but for a common
+        # factor: its root mean square has no cancelling terms so.
+        at_mean = high / deviation + large * mean / rms**2
         slope = large / rms**2 - high * mean / deviation**3
-        steep = (constant**2 + 2 * constant * slope * mean + (slope * rms) ** 2).clamp_min(1e-20)
+        steep = (at_mean**2 + (slope * deviation) ** 2).clamp_min(1e-20)
         scale = grad_scale * steep**-0.5
-        change = torch.addcmul((constant * scale).to(x.dtype), x, (slope * scale).to(x.dtype))
+        constant, slope = (at_mean - slope * mean) * scale, slope * scale
+        change = torch.addcmul(constant.to(x.dtype), x, slope.to(x.dtype))
         return change.mul_(grad.abs()).add_(grad), None, None, None, None
 
 
