@@ -57,6 +57,10 @@ def run(config, args) -> None:
     splits = dict.fromkeys([*config.data.train, *config.data.dev])
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in splits]
     inputs = [*cuts, fbank / "frontend.json", *dict.fromkeys((lang, ctc_lang))]
+    if config.training.init:
+        inputs.append(Path(config.training.init))
+    if config.loss.teacher:
+        inputs += [Path(config.loss.teacher) / name for name in ("model.pt", "model.yaml")]
     several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
     if args.find_max_duration:
         from neve.tasks import make_task

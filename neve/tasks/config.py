@@ -84,12 +84,12 @@ class LossConfig:
     )
     distill_weight: float = option(0.0, "weight of the divergence from the teacher's posteriors")
     distill_temperature: float = option(
-        1.0, "logits of teacher and student are divided by this; above 1 small posteriors count more"
+        1.0, "logits of both are divided by this; above 1 the teacher's small posteriors count more"
     )
     distill_lattice: str = option(
         "collapsed",
-        "what a transducer learns of its teacher's pruned lattice: the posteriors of blank, the next"
-        " token and the rest, or of all tokens",
+        "what a transducer learns of its teacher's pruned lattice: the posteriors of blank, the"
+        " next token and the rest, or of all tokens",
         choices=("collapsed", "full"),
     )
     intermediate_layers: list[int] = option(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from kaldialign import edit_distance
 
-from neve.errors import ConfigError
 from neve.lang import Lang
 from neve.models import CtcModel
-from neve.tasks.ctc_targets import ctc_losses, frames_needed, greedy_tokens
+from neve.tasks.ctc_targets import CtcTargets, ctc_losses, frames_needed, greedy_tokens
+from neve.tasks.losses import Forward
 from neve.tasks.speech import SpeechTask
 from neve.training import BatchLoss
 
@@ -22,6 +22,7 @@ def build_model(config, lang: Lang) -> CtcModel:
         tokens=lang.num_tokens,
         auxiliary_tokens=len(letters) + 1 if letters else 0,
         intermediate_layers=tuple(config.loss.intermediate_layers),
+        attention_decoder=bool(config.loss.attention_weight),
     )
 
 
@@ -35,19 +36,28 @@ class CtcTask(SpeechTask):
     """Trains a `CtcModel`; see `neve.tasks.speech.SpeechTask`."""
 
     def make_model(self, config) -> CtcModel:
-        check_weights(config.loss)
         self.letters = letter_table(self.lang)
         return build_model(config, self.lang)
 
     def frames_needed(self, text: str) -> int:
         return frames_needed(self.tokens(text))
 
+    @property
+    def ctc_lang(self) -> Lang:
+        return self.lang
+
+    @property
+    def ctc_targets(self) -> CtcTargets:
+        return self.targets
+
     def loss(self, batch: dict) -> BatchLoss:
-        main, between, auxiliary, lengths, _ = self.model.training_heads(
-            batch["features"].to(self.device), batch["feature_lens"].to(self.device)
+        features, feature_lens, texts = self.inputs(batch)
+        main, between, auxiliary, lengths, encoded = self.model.training_heads(
+            features, feature_lens
         )
-        targets = self.targets.pronounced(main, lengths, batch["texts"])
-        items = ctc_losses(main, lengths, targets)
+        targets = self.targets.pronounced(main, lengths, texts)
+        delay = self.config.ctc_delay_penalty
+        items = ctc_losses(main, lengths, targets, delay_penalty=delay)
         count = max(1, sum(map(len, targets)))
         stats = {"ctc": float(items.detach().sum()) / count}
         weight, total = 1.0, 0.0
@@ -58,21 +68,16 @@ class CtcTask(SpeechTask):
         if auxiliary is not None:
             spelled = [
                 [self.letters[letter] for letter in text if letter in self.letters]
-                for text in batch["texts"]
+                for text in texts
             ]
             extra = ctc_losses(auxiliary, lengths, spelled, zero_infinity=True)
             total = total + self.config.auxiliary_weight * extra.sum() / max(
                 1, sum(map(len, spelled))
             )
             weight -= self.config.auxiliary_weight
-        return BatchLoss(
-            total=total + weight * items.sum() / count,
-            items=items.detach(),
-            ids=batch["ids"],
-            size=float(sum(batch["durations"])),
-            stats=stats,
-            weight=count,
-        )
+        total = self.config.main_weight * (total + weight * items.sum() / count)
+        forward = Forward(features, feature_lens, encoded, lengths, texts, targets, main, targets)
+        return self.completed(batch, total, items, count, stats, forward)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -90,14 +95,3 @@ class CtcTask(SpeechTask):
                 errors += edit_distance(reference, hypothesis)["total"]
                 count += len(reference)
         return {"loss": loss / max(count, 1.0), "token_errors": errors / max(count, 1.0)}
-
-
-def check_weights(config) -> None:
-    """ConfigError if the additional losses leave nothing to the main one."""
-    weight = 1.0
-    weight -= config.intermediate_weight if config.intermediate_layers else 0.0
-    weight -= config.auxiliary_weight if config.auxiliary != "none" else 0.0
-    if weight <= 0.0:
-        raise ConfigError(
-            "loss.intermediate_weight and loss.auxiliary_weight leave nothing to the main loss"
-        )

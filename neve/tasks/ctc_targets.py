@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from neve.fsa import exact_ctc_loss
 from neve.lang import Lang
 
 
@@ -92,10 +93,28 @@ def frames_needed(tokens: list[int]) -> int:
 
 
 def ctc_losses(
-    log_probs: Tensor, lengths: Tensor, targets: list[list[int]], zero_infinity: bool = False
+    log_probs: Tensor,
+    lengths: Tensor,
+    targets: list[list[int]],
+    zero_infinity: bool = False,
+    delay_penalty: float = 0.0,
 ) -> Tensor:
-    """(N,) CTC losses of (N, T, C) log-probabilities; blank is 0 (Graves et al., 2006)."""
+    """(N,) CTC losses of (N, T, C) log-probabilities; blank is 0 (Graves et al., 2006).
+
+    With a delay penalty the log-probability of an alignment grows by it for every frame by which
+    a token begins before the middle of the utterance (as for transducers, arXiv:2211.00490).
+    """
     flat = torch.tensor([token for row in targets for token in row], dtype=torch.long)
+    if delay_penalty and not bool(log_probs.detach().isnan().any()):
+        counts = torch.tensor([len(row) for row in targets])
+        return exact_ctc_loss(
+            log_probs,
+            flat,
+            lengths,
+            counts,
+            zero_infinity=zero_infinity,
+            delay_penalty=delay_penalty,
+        )
     return F.ctc_loss(
         log_probs.transpose(0, 1),
         flat.to(log_probs.device),

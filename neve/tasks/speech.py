@@ -14,8 +14,10 @@ from neve.errors import NeveError
 from neve.lang import Lang, UnknownWordError
 from neve.models.scheduled import set_batches
 from neve.tasks.ctc_targets import CtcTargets
+from neve.tasks.losses import Forward, FurtherLosses, check_losses
+from neve.tasks.losses.checks import consistency_augment
 from neve.tensors import pick_device
-from neve.training import Progress, Task, this_group
+from neve.training import BatchLoss, Progress, Task, this_group
 
 log = logging.getLogger(__name__)
 
@@ -37,23 +39,29 @@ class SpeechTask(Task):
             fbank: directory with cuts_<split>.jsonl.gz.
             lang: lang directory.
         """
+        check_losses(config)
         torch.manual_seed(config.training.seed)
         self.config, self.data = config.loss, config.data
         self.device = pick_device(config.training.device)
         self.lang = Lang.load(lang)
         self.targets = CtcTargets(self.lang, self.config.pronunciations)
         self.model = self.make_model(config)
+        self.views = 2 if config.loss.cr_weight else 1
+        augment = config.augment
+        if self.views > 1:
+            augment = consistency_augment(augment, config.loss.cr_time_masks)
 
         def loader(splits: list[str], training: bool):
             files = [Path(fbank) / f"cuts_{split}.jsonl.gz" for split in splits]
             return Loader(
                 files,
                 config.data,
-                config.augment,
+                augment,
                 training=training,
                 seed=config.training.seed,
                 rank=group.rank if training else 0,
                 world_size=group.size if training else 1,
+                views=self.views,
             )
 
         group = this_group()
@@ -66,6 +74,7 @@ class SpeechTask(Task):
         self.dropped = unspelled | self.too_long(spelled)
         self.train_loader.leave_out(self.dropped)
         self.epoch_size = self.train_loader.seconds
+        self.further = FurtherLosses(self)
 
     def make_model(self, config) -> torch.nn.Module:
         """The model that the root configuration and `self.lang` describe, with fresh weights."""
@@ -114,6 +123,52 @@ class SpeechTask(Task):
             log.warning("%s; dropped", message)
         return set(found)
 
+    def inputs(self, batch: dict) -> tuple[Tensor, Tensor, list[str]]:
+        """Features (M, T, F), lengths (M,) and texts of a training batch on the device.
+
+        Where there are several views of N utterances, M is as many times N: the first views of all
+        utterances come first.
+        """
+        features = batch["features"]
+        if self.views > 1:
+            features = torch.cat([features, *batch["views"].unbind(1)])
+        lengths = batch["feature_lens"].repeat(self.views)
+        return features.to(self.device), lengths.to(self.device), batch["texts"] * self.views
+
+    def completed(
+        self,
+        batch: dict,
+        total: Tensor,
+        items: Tensor,
+        count: int,
+        stats: dict[str, float],
+        forward: Forward,
+    ) -> BatchLoss:
+        """The batch's loss, with the further losses that the configuration asks for.
+
+        Args:
+            total: the main losses, weighed.
+            items: (M,) the main loss of each row.
+            count: the tokens of all M rows.
+            stats: figures of the main losses.
+            forward: what the further losses look at.
+        """
+        utterances = len(batch["ids"])
+        items = items.detach().reshape(-1, utterances).mean(0)
+        for term in self.further(forward):
+            total = total + term.weight * term.items.sum() / term.count
+            values = term.items.detach()
+            items = items + values.reshape(-1, utterances).mean(0)
+            stats[term.name] = float(values.sum()) / term.count
+        return BatchLoss(
+            total=total,
+            items=items,
+            ids=batch["ids"],
+            size=float(sum(batch["durations"])),
+            stats=stats,
+            weight=count / self.views,
+        )
+
     def tokens(self, text: str) -> list[int]:
         return self.targets.tokens(text)
 
@@ -136,15 +191,18 @@ class SpeechTask(Task):
         lengths, longest = batch["feature_lens"], max(batch["durations"])
         tokens = sum(len(self.tokens(text)) for text in batch["texts"])
         return (
-            f"{len(batch['ids'])} utterances of up to {longest:.1f} s and {int(lengths.max())} "
+            f"{len(batch['ids'])} utterances {'in two views ' * (self.views > 1)}of up to "
+            f"{longest:.1f} s and {int(lengths.max())} "
             f"frames, {len(lengths) * int(lengths.max())} frames with padding, {tokens} tokens"
         )
 
     def memory_knobs(self) -> list[str]:
+        views = ["loss.cr_weight: it makes two views of each utterance"] * (self.views > 1)
         return [
             f"data.max_duration (now {self.data.max_duration:g} s): activations fall in proportion",
             f"data.max_utterance (now {self.data.max_utterance:g} s): leaves out longer utterances;"
             " what attention takes grows with the square of the length",
+            *views,
         ]
 
     def largest_batch(self, size: float) -> dict:

@@ -18,6 +18,7 @@ from neve.lang import Lang, UnknownWordError
 from neve.models import TransducerModel
 from neve.models.scheduled import set_batches
 from neve.tasks.ctc_targets import CtcTargets, ctc_losses, frames_needed, greedy_tokens
+from neve.tasks.losses import Forward, Lattice
 from neve.tasks.speech import SpeechTask
 from neve.training import BatchLoss, Progress
 
@@ -28,7 +29,8 @@ class TransducerTask(SpeechTask):
     """Trains a `TransducerModel`; see `neve.tasks.speech.SpeechTask`.
 
     The loss is loss.simple_weight x simple + pruned RNN-T (Kuang et al., 2022, arXiv:2206.13236)
-    + loss.ctc_weight x CTC, each divided by its number of tokens. While training begins the pruned
+    + loss.ctc_weight x CTC, each divided by its number of tokens, and what `FurtherLosses` adds;
+    loss.main_weight is that of the first two. While training begins the pruned
     loss counts little and the simple one much, because what is pruned is then chosen badly.
     """
 
@@ -46,6 +48,7 @@ class TransducerTask(SpeechTask):
             tokens=self.lang.num_tokens,
             ctc_tokens=self.ctc_lang.num_tokens if config.loss.ctc_weight else 0,
             training=True,
+            attention_decoder=bool(config.loss.attention_weight),
         )
 
     def unspelled(self, items) -> set[str]:
@@ -75,39 +78,40 @@ class TransducerTask(SpeechTask):
         self.pruned_weight = 0.1 + 0.9 * warm
 
     def loss(self, batch: dict) -> BatchLoss:
-        encoded, lengths = self.model.encode(
-            batch["features"].to(self.device), batch["feature_lens"].to(self.device)
-        )
-        targets = [self.tokens(text) for text in batch["texts"]]
+        features, feature_lens, texts = self.inputs(batch)
+        encoded, lengths = self.model.encode(features, feature_lens)
+        targets = [self.tokens(text) for text in texts]
         count = max(1, sum(map(len, targets)))
-        simple, pruned = self.transducer_losses(encoded, lengths, targets)
+        lattice = self.pruned_lattice(encoded, lengths, targets)
+        simple, pruned = lattice.simple, self.pruned_losses(lattice)
         items = self.simple_weight * simple + self.pruned_weight * pruned
-        total = items.sum() / count
+        total = self.config.main_weight * items.sum() / count
         stats = {
             "simple": float(simple.detach().sum()) / count,
             "pruned": float(pruned.detach().sum()) / count,
         }
+        forward = Forward(features, feature_lens, encoded, lengths, texts, targets, lattice=lattice)
         if self.config.ctc_weight:
             log_probs = self.model.ctc_log_probs(encoded)
-            spoken = self.ctc_targets.pronounced(log_probs, lengths, batch["texts"])
-            ctc = ctc_losses(log_probs, lengths, spoken)
+            spoken = self.ctc_targets.pronounced(log_probs, lengths, texts)
+            delay = self.config.ctc_delay_penalty
+            ctc = ctc_losses(log_probs, lengths, spoken, delay_penalty=delay)
             spoken_count = max(1, sum(map(len, spoken)))
             total = total + self.config.ctc_weight * ctc.sum() / spoken_count
             items = items.detach() + ctc.detach()
             stats["ctc"] = float(ctc.detach().sum()) / spoken_count
-        return BatchLoss(
-            total=total,
-            items=items.detach(),
-            ids=batch["ids"],
-            size=float(sum(batch["durations"])),
-            stats=stats,
-            weight=count,
-        )
+            forward.log_probs, forward.spoken = log_probs, spoken
+        return self.completed(batch, total, items, count, stats, forward)
 
     def transducer_losses(
         self, encoded: Tensor, lengths: Tensor, targets: list[list[int]]
     ) -> tuple[Tensor, Tensor]:
         """(N,) simple and (N,) pruned RNN-T losses of the encoder's (N, T, D)."""
+        lattice = self.pruned_lattice(encoded, lengths, targets)
+        return lattice.simple, self.pruned_losses(lattice)
+
+    def pruned_lattice(self, encoded: Tensor, lengths: Tensor, targets: list[list[int]]) -> Lattice:
+        """What the pruned loss looks at of the encoder's (N, T, D)."""
         config, model = self.config, self.model
         symbols, boundary = padded(targets, lengths)
         predicted = model.predictor(torch.nn.functional.pad(symbols, (1, 0), value=BLANK))
@@ -131,18 +135,21 @@ class TransducerTask(SpeechTask):
             model.joiner.project(encoded), model.joiner.project_predictor(predicted), ranges
         )
         logits = model.joiner.join(encoder_part, predictor_part)
-        with torch.autocast(encoded.device.type, enabled=False):
-            pruned = rnnt_loss_pruned(
-                logits=logits.float(),
-                symbols=symbols,
-                ranges=ranges,
+        return Lattice(simple, logits, symbols, ranges, boundary)
+
+    def pruned_losses(self, lattice: Lattice) -> Tensor:
+        """(N,) pruned RNN-T losses."""
+        with torch.autocast(lattice.logits.device.type, enabled=False):
+            return rnnt_loss_pruned(
+                logits=lattice.logits.float(),
+                symbols=lattice.symbols,
+                ranges=lattice.ranges,
                 termination_symbol=BLANK,
-                boundary=boundary,
-                rnnt_type=config.rnnt_type,
-                delay_penalty=config.delay_penalty,
+                boundary=lattice.boundary,
+                rnnt_type=self.config.rnnt_type,
+                delay_penalty=self.config.delay_penalty,
                 reduction="none",
             )
-        return simple, pruned
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -54,6 +54,9 @@ class ToyLoader:
         for name, text in zip(self.names, self.texts):
             yield name, text, len(said(text, **self.how))
 
+    def transcripts(self):
+        return list(self.texts)
+
     def view(self, number):
         rows = [said(text, seed=1000 * number + i, **self.how) for i, text in enumerate(self.texts)]
         lengths = torch.tensor([len(row) for row in rows])

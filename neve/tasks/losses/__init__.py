@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Denominator": ".mmi",
         "Forward": ".further",
         "FurtherLosses": ".further",
+        "Lattice": ".further",
         "Teacher": ".teacher",
         "attention_losses": ".attention",
         "check_losses": ".checks",

@@ -119,20 +119,21 @@ def acceptor(lm: ArpaLm) -> Graph:
     words = {word: int(word) for word in lm.words if word.isdecimal()}
     tokens = np.array([words.get(word, 0) for word in lm.words])
     spoken = np.flatnonzero(tokens)
+    contexts = [np.asarray(level.context) for level in lm.levels]
     end, begin = lm.words.index(EOS), lm.words.index(BOS)
     numbers: dict[tuple[int, ...], int] = {}
     rows: dict[tuple[int, ...], tuple[np.ndarray, list]] = {}
 
     def following(level: int, index: int) -> slice:
         """The n-grams of `level` whose context has this index."""
-        return slice(*np.searchsorted(lm.levels[level].context, (index, index + 1)))
+        return slice(*np.searchsorted(contexts[level], (index, index + 1)))
 
     def row(history: tuple[int, ...]) -> tuple[np.ndarray, list]:
         """(log10 probability, history afterwards) of each word of the model after a history."""
         if history in rows:
             return rows[history]
         if not history:
-            scores = lm.levels[0].log_prob.copy()
+            scores = np.array(lm.levels[0].log_prob)
             after = [(word,) if lm.order > 1 else () for word in range(len(lm.words))]
         else:
             scores, after = row(history[1:])
