@@ -66,11 +66,18 @@ class Studio:
 
 def librispeech(folder: Path, studio: Studio, parts: dict[str, int]) -> None:
     """Archives <part>.tar.gz of so many utterances, and the lexicon, as OpenSLR has them."""
-    speaker, sexes = 100, []
+    readers, number = {}, 100
+    for part in parts:
+        readers[part] = range(number, number + (6 if part.startswith("train") else 2))
+        number = readers[part].stop
+    rows = [
+        f"{reader:<4} | {'FM'[reader % 2]} | {part:<16} | 1.00 | A|B\n"
+        for part, some in readers.items()
+        for reader in some
+    ]
+    about = f";ID  |SEX| SUBSET |MINUTES| NAME\n{''.join(rows)}".encode()
     for part, count in parts.items():
-        speakers = range(speaker, speaker + (6 if part.startswith("train") else 2))
-        speaker = speakers.stop
-        sexes += [(number, "FM"[number % 2], part) for number in speakers]
+        speakers = readers[part]
         texts: dict[str, list[str]] = {}
         files = {}
         for i in range(count):
@@ -81,11 +88,10 @@ def librispeech(folder: Path, studio: Studio, parts: dict[str, int]) -> None:
             files[f"{chapter.replace('-', '/')}/{name}.flac"] = audio(said.samples, "FLAC")
         for chapter, lines in texts.items():
             files[f"{chapter.replace('-', '/')}/{chapter}.trans.txt"] = "".join(lines).encode()
-        rows = "".join(f"{n:<4} | {sex} | {where:<16} | 1.00 | A|B\n" for n, sex, where in sexes)
         pack(
             folder / f"{part}.tar.gz",
             {f"LibriSpeech/{part}/{name}": content for name, content in sorted(files.items())}
-            | {"LibriSpeech/SPEAKERS.TXT": f";ID  |SEX| SUBSET |MINUTES| NAME\n{rows}".encode()},
+            | {"LibriSpeech/SPEAKERS.TXT": about},
         )
     words = {**ENGLISH, "WINTER": "W IH N T ER"}  # and one that is never said
     lexicon = "".join(f"{word}\t{phones}\n" for word, phones in words.items())

@@ -18,8 +18,9 @@ def prepare(download, out):
     from lhotse.recipes.librispeech import prepare_librispeech
 
     corpus = download / "LibriSpeech"
-    texts = {part.name: read_texts(part) for part in sorted(corpus.glob("*-*")) if part.is_dir()}
-    if not any(texts.values()):
+    texts = {part.name: read_texts(part) for part in sorted(corpus.glob("*-*"))}
+    texts = {part: files for part, files in texts.items() if files}
+    if not texts:
         raise NeveError(f"{corpus} has no parts with transcripts (*.trans.txt); run stage 0")
     sexes = read_sexes(corpus / "SPEAKERS.TXT")
     use_libsndfile()
