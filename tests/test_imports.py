@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "kernels": set(),
     "fsa": {"kernels", "lang"},
     "graphs": {"fsa", "lang", "lm", "kernels"},
-    "models": set(),
+    "models": {"kernels"},
     "training": set(),
     "tasks": GROUND | {"models", "training", "decoding"},
     "decoding": {"fsa", "graphs", "models", "lm", "lang", "kernels"},
