@@ -12,6 +12,7 @@ SECTIONS = (
     "data.dev",
     "data.test",
     "data.speed_perturb",
+    "data.on_the_fly",
     "augment",
     "!augment.spec_augment",
     "!augment.spec_prob",

@@ -310,6 +310,7 @@ def assemble(pairs: list[tuple[Utterance, object]]) -> Checked:
                 channel=item.channel,
                 supervisions=[fastcopy(inside, start=0.0, duration=supervision.duration)],
                 recording=recording,
+                features=item.features,
             )
         )
     result.recordings = list(recordings.values())

@@ -13,13 +13,15 @@ class DataConfig:
     source: str = option(
         "local",
         "where manifests come from: local (the recipe's script), lhotse:<name> (Lhotse's own"
-        " recipe, e.g. lhotse:librispeech), kaldi (Kaldi data directories) or table (csv or tsv)",
+        " recipe, e.g. lhotse:librispeech), kaldi (Kaldi data directories), table (csv or tsv) or"
+        " shar (Lhotse Shar directories)",
     )
     dir: str = option(
         "",
         "the user's data: for kaldi a directory with one data directory per split, or one data"
         " directory; for table a file with a `split` column, or a directory with <split>.csv or"
-        " <split>.tsv; empty: the download directory",
+        " <split>.tsv; for shar a directory with one Shar directory per split; empty: the download"
+        " directory",
     )
     script: str = option("local/manifests.py", "the script of source local")
     options: dict[str, Any] = option({}, "further arguments of Lhotse's recipe, as {name: value}")
@@ -60,6 +62,12 @@ class DataConfig:
     )
     speed_perturb: list[float] = option(
         [0.9, 1.1], "speeds at which training splits are stored besides the original; [] for none"
+    )
+    on_the_fly: bool = option(
+        False,
+        "whether features are computed from the audio whenever they are needed, instead of stored:"
+        " needs no disk, and augmentation differs in each epoch, but takes time in each;"
+        " data.num_workers on a GPU",
     )
     speed_per_epoch: str = option(
         "one",

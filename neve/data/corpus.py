@@ -32,6 +32,7 @@ class Utterance:
     fields: dict[str, Any] = field(default_factory=dict)  # others, to break errors down by
     where: str = ""  # file and line that it comes from
     alignment: Any = None
+    features: Any = None  # the Lhotse features, where there is no audio
 
 
 @dataclass

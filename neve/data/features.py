@@ -6,6 +6,7 @@ writes the same files. Features are stored unnormalised (`frontend.json` says ho
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ def compute_features(
 ) -> None:
     """Write cuts_<split>.jsonl.gz with stored features, and frontend.json, to `out`.
 
+    With `data.on_the_fly` nothing is stored: the loader computes the features. Utterances that
+    bring features (of a Shar directory) keep them, as they are.
+
     `manifests` is the directory that `prepare_manifests` made. Training splits get a copy at each
     speed of `data.speed_perturb` (ids end in _sp0.9) and `augment.copies` augmented copies of each
     (_aug1). `final` is the name under which `out` will be found in the end, for the paths that the
@@ -53,6 +57,7 @@ def compute_features(
         training = split in config.train
         cuts = load_cuts(manifests / f"cuts_{split}.jsonl.gz")
         counts[split] = len(cuts)
+        check_stored(cuts, features, augmenting, split)
         cuts = at_rate(cuts, features.sampling_rate, split)
         tasks = variants(cuts, split, training, config, augment, augmenting)
         for start in range(0, len(tasks), SHARE):
@@ -66,6 +71,7 @@ def compute_features(
                     features,
                     augment,
                     statistics=training and features.cmvn == "global",
+                    stored=not config.on_the_fly,
                 )
             )
     hours = sum(task.cut.duration for share in shares for task in share.tasks) / 3600
@@ -87,7 +93,8 @@ def compute_features(
         print(
             f"{split}: {counts[split]} utterances, {len(cuts)} with copies,"
             f" {sum(cut.duration for cut in cuts) / 3600:.2f} h,"
-            f" {sum(cut.num_frames for cut in cuts)} frames",
+            f" {sum(expected_frames(cut, features) for cut in cuts)} frames"
+            + (" (to be computed on the fly)" if config.on_the_fly else ""),
             flush=True,
         )
     mean, deviation = (None, None)
@@ -116,6 +123,7 @@ class Share:
     features: FeatureConfig
     augment: AugmentConfig
     statistics: bool  # whether to gather mean and variance
+    stored: bool  # whether to store the features
 
 
 def unique(names: list[str]) -> list[str]:
@@ -133,11 +141,32 @@ def check_speeds(speeds: list[float]) -> None:
             )
 
 
+def check_stored(cuts: list, features: FeatureConfig, augmenting: bool, split: str) -> None:
+    """NeveError if features that utterances bring are not of the kind that is configured."""
+    given = [cut for cut in cuts if cut.has_features]
+    for cut in given:
+        for name, have, want in (
+            ("features.num_bins", cut.features.num_features, features.num_bins),
+            ("features.frame_shift", cut.features.frame_shift, features.frame_shift),
+        ):
+            if have != want:
+                raise NeveError(
+                    f"split {split}, utterance {cut.id}: its features were made with {name} {have},"
+                    f" but {want} is configured: set that, or use a Shar directory with audio"
+                )
+    if given:
+        print(
+            f"{split}: {len(given)} utterances have features and keep them"
+            + (": there is no audio to augment" if augmenting else ""),
+            flush=True,
+        )
+
+
 def at_rate(cuts: list, sampling_rate: int, split: str) -> list:
     """Cuts that will be read at `sampling_rate`, and a line on those that are resampled."""
     others: dict[int, int] = {}
     for cut in cuts:
-        if cut.sampling_rate != sampling_rate:
+        if cut.sampling_rate != sampling_rate and not cut.has_features:
             others[cut.sampling_rate] = others.get(cut.sampling_rate, 0) + 1
     for rate, count in sorted(others.items()):
         print(
@@ -146,7 +175,10 @@ def at_rate(cuts: list, sampling_rate: int, split: str) -> list:
             flush=True,
         )
     return [
-        cut if cut.sampling_rate == sampling_rate else cut.resample(sampling_rate) for cut in cuts
+        cut.resample(sampling_rate)
+        if cut.sampling_rate != sampling_rate and not cut.has_features
+        else cut
+        for cut in cuts
     ]
 
 
@@ -165,7 +197,9 @@ def variants(
     copies = augment.copies if changed else 0
     tasks = []
     for cut in cuts:
-        speeds = [cut, *(cut.perturb_speed(speed) for speed in config.speed_perturb)]
+        speeds = [cut]
+        if not cut.has_features:
+            speeds += [cut.perturb_speed(speed) for speed in config.speed_perturb]
         for version in speeds:
             tasks.append(Task(marked(version, cut.id), changed and not copies))
             for copy in range(1, copies + 1):
@@ -182,7 +216,10 @@ def marked(cut, utterance: str):
 
 
 def extract_share(share: Share) -> tuple[list, Statistics | None]:
-    """Compute and store the features of one share; its cuts with features, and statistics."""
+    """Compute and store the features of one share; its cuts with features, and statistics.
+
+    What is not needed is not computed.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -190,17 +227,26 @@ def extract_share(share: Share) -> tuple[list, Statistics | None]:
     fbank = Fbank(share.features)
     augmenter = Augmenter(share.augment) if any(task.augment for task in share.tasks) else None
     statistics = Statistics(share.features.num_bins) if share.statistics else None
-    stored = []
+    cuts = []
     try:
-        with open_writer(share) as writer:
+        with open_writer(share) if share.stored else contextlib.nullcontext() as writer:
             for task in share.tasks:
-                matrix, what = extract(task.cut, fbank, augmenter if task.augment else None)
-                if statistics is not None:
-                    statistics.add(matrix)
-                stored.append(store(task.cut, matrix, what, writer, share))
+                given = task.cut.has_features
+                if given and statistics is not None:
+                    statistics.add(task.cut.load_features())
+                elif not given and (share.stored or statistics is not None):
+                    matrix, what = extract(task.cut, fbank, augmenter if task.augment else None)
+                    if statistics is not None:
+                        statistics.add(matrix)
+                    if share.stored:
+                        cuts.append(store(task.cut, matrix, what, writer, share))
+                        continue
+                if task.augment:
+                    task.cut.custom["augment"] = True  # for the loader
+                cuts.append(task.cut)
     except OSError as error:
         raise disk_full(error, share.out) or error from error
-    return stored, statistics
+    return cuts, statistics
 
 
 def extract(
@@ -214,16 +260,26 @@ def extract(
     try:
         samples = cut.load_audio()[0]
     except Exception as error:
-        sources = ", ".join(str(source.source) for source in cut.recording.sources)
         raise NeveError(
-            f"utterance {cut.id}: its audio ({sources}) cannot be read ({innermost(error)}): it has"
-            " changed since it was checked; restore it, or run stage 1 again"
+            f"utterance {cut.id}: its audio ({sources_of(cut)}) cannot be read"
+            f" ({innermost(error)}): it has changed since it was checked; restore it, or run stage 1"
+            " again"
         ) from error
+    if not np.isfinite(samples.sum()):
+        raise NeveError(
+            f"utterance {cut.id}: its audio ({sources_of(cut)}) has values that are not finite:"
+            " stage 1 (--force) with data.check full finds such audio and leaves it out"
+        )
     what = ""
     if augmenter is not None:
         samples, what = augmenter(samples, rate, draw or cut.id)
     matrix = fbank(samples.astype(np.float32, copy=False), rate)
     return fit(matrix, expected_frames(cut, fbank.config), cut.id), what
+
+
+def sources_of(cut) -> str:
+    """Where the audio of a cut is."""
+    return ", ".join(str(source.source) for source in cut.recording.sources)
 
 
 def innermost(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from neve.errors import NeveError
 from neve.files import atomic_open
 
+TAR_MEMBER = "tar_member"  # how Lhotse calls the storage of features in Shar directories here
+
 
 def use_libsndfile() -> None:
     """Have Lhotse read all audio with libsndfile.
@@ -84,6 +86,8 @@ class FeatureFinder:
 
     def __call__(self, cut):
         if cut.has_features:
+            if cut.features.storage_type == TAR_MEMBER:
+                import neve.data.shar  # noqa: F401  tells Lhotse of this storage
             stored = cut.features.storage_path
             if stored not in self._found:
                 beside = self.folder / Path(stored).name

@@ -40,12 +40,14 @@ def read_corpus(
         corpus = run_lhotse_recipe(recipe, config, download, nj)
     elif kind == "kaldi" and not recipe:
         corpus = read_kaldi(config, download, wanted, problems)
+    elif kind == "shar" and not recipe:
+        corpus = read_shars(config, download, wanted, problems)
     elif kind == "table" and not recipe:
         corpus = read_tables(config, download, wanted)
         note_unlisted(corpus, problems)
     else:
         raise NeveError(
-            f"data.source: {config.source!r} is not local, lhotse:<name>, kaldi or table"
+            f"data.source: {config.source!r} is not local, lhotse:<name>, kaldi, table or shar"
         )
     hold_out(corpus, config)
     for split in wanted:
@@ -194,6 +196,22 @@ def read_kaldi(
             " data directory (set data.dir and data.train)"
         )
     return {split: read_data_directory(folder / split, split, problems) for split in found}
+
+
+def read_shars(
+    config: DataConfig, download: Path, wanted: list[str], problems: list[Problem]
+) -> dict[str, Split]:
+    """One Shar directory for each split."""
+    from neve.data.shar import read_shar
+
+    folder = Path(config.dir) if config.dir else download
+    found = [split for split in wanted if (folder / split).is_dir()]
+    if not found:
+        raise NeveError(
+            f"{folder}: has no directory {wanted[0]}: data.dir names a directory with one Lhotse"
+            " Shar directory for each split of data.train, data.dev and data.test"
+        )
+    return {split: read_shar(folder / split, split, problems) for split in found}
 
 
 def read_tables(config: DataConfig, download: Path, wanted: list[str]) -> dict[str, Split]:

@@ -1,0 +1,269 @@
+"""Deliberate trouble: a training goes on, or stops with what to do; its checkpoints stay good.
+
+Everything goes through the verbs, in processes of their own.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import forked
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny_corpus import RATE, TinyCorpus, hum
+
+from neve.cli.main import main
+from neve.training import load_checkpoint
+
+CONFIG = """
+data: {source: table, dir: corpus/train.csv, test: [], speed_perturb: [], max_duration: 4,
+  max_dropped: 0.2}
+features: {num_bins: 23}
+lang: {kind: char, write_pt: false}
+model: {encoder: tdnn, dim: 16, layers: 2, subsampling: 3}
+training: {epochs: 3, device: cpu, threads: 1, save_batches: 1, precision: fp32}
+"""
+SHORT = ["prepare", "features", "lang"]
+
+
+def verbs(words, beat=None):
+    """Run verbs in a directory, `neve VERB KEYS` each; the exit status of the first that fails."""
+    directory, names, *keys = words
+    os.chdir(directory)
+    return next(filter(None, (main([name, *keys]) for name in names.split(","))), 0)
+
+
+def limited(words, beat=None):
+    """The same in 3 GB of address space."""
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    return verbs(words)
+
+
+class Recipe:
+    """A directory with a tiny corpus; `run` runs verbs in it."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.exp = directory / "exp/ctc-seed0"
+
+    def start(self, names, *keys, processes=1, function=verbs):
+        words = [str(self.directory), names, *keys]
+        return forked.Forked(function, words, self.directory, processes)
+
+    def run(self, names, *keys, code=0, **options):
+        """What the verbs say; the (largest) exit status has to be `code`."""
+        process = self.start(names, *keys, **options)
+        codes = process.join()
+        assert max(codes) == code, (codes, process.said())
+        return process.said()
+
+    def final(self):
+        return load_checkpoint(self.exp / "averaged.pt")["model"]
+
+
+def new_recipe(directory: Path, **utterances) -> Recipe:
+    """A corpus of 24 short utterances, and more: name=(samples, text, file's subtype)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "conf").mkdir()
+    (directory / "conf/default.yaml").write_text(CONFIG)
+    corpus = TinyCorpus(directory / "corpus", count=24)
+    rows = corpus.rows()
+    for name, (samples, text, subtype) in utterances.items():
+        path = directory / f"corpus/audio/{name}.wav"
+        soundfile.write(path, samples, RATE, subtype=subtype)
+        rows.append([f"audio/{name}.wav", text, "spk0"])
+    dev = ["split", "dev", "dev"]  # the first two
+    corpus.table([row + [word] for row, word in zip(rows, dev + ["train"] * len(rows))])
+    return Recipe(directory)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A recipe that has been trained; and its data, to copy."""
+    recipe = new_recipe(tmp_path_factory.mktemp("trouble") / "whole")
+    recipe.run(",".join([*SHORT, "train"]))
+    return recipe
+
+
+@pytest.fixture
+def recipe(undisturbed, tmp_path):
+    """One with data, not trained yet."""
+    shutil.copytree(
+        undisturbed.directory, tmp_path / "recipe", ignore=shutil.ignore_patterns("exp")
+    )
+    return Recipe(tmp_path / "recipe")
+
+
+def assert_ends_as(recipe, undisturbed, *keys):
+    """The same command goes on, to the same parameters."""
+    assert "resuming after epoch" in recipe.run("train", *keys)
+    one, two = recipe.final(), undisturbed.final()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_audio_that_is_not_a_number_is_left_out_or_named(tmp_path):
+    broken = hum(["YES", "NO"])
+    broken[3000] = np.nan
+    recipe = new_recipe(tmp_path / "checked", broken=(broken, "YES NO", "FLOAT"))
+    said = recipe.run(",".join([*SHORT, "train"]))
+    assert "broken" in said and "dropped" in said
+    assert "broken" in (recipe.directory / "data/manifests/problems.txt").read_text()
+    assert all(torch.isfinite(value).all() for value in recipe.final().values())
+
+    unchecked = new_recipe(tmp_path / "unchecked", broken=(broken, "YES NO", "FLOAT"))
+    keys = ["--data.check", "header"]
+    said = unchecked.run(",".join(SHORT), *keys, code=1)
+    assert "utterance broken: " in said and "not finite" in said and "data.check full" in said
+    assert "Traceback" not in said
+
+
+def test_features_that_are_not_finite_stop_the_training_by_name(recipe, undisturbed):
+    recipe.run("features", "--features.storage", "float32", "--force")
+    (first, *_) = sorted(recipe.directory.glob("data/fbank/feats_train_0000/*/*.npy"))
+    good = first.read_bytes()
+    values = np.load(first)
+    values[:] = np.inf
+    np.save(first, values)
+    said = recipe.run("train", "--features.storage", "float32", code=1)
+    assert f"utterance {first.stem}: its features are not finite" in said
+    assert "Traceback" not in said
+    first.write_bytes(good)
+    assert "epoch 3/3 done" in recipe.run("train", "--features.storage", "float32")
+
+
+def test_an_utterance_with_fewer_frames_than_tokens_is_left_out_by_name(tmp_path):
+    crowded = (hum(["NO"]), "MAYBE YES NO NO YES", "PCM_16")
+    recipe = new_recipe(tmp_path / "recipe", crowded=crowded)
+    assert "no problems found" in recipe.run(",".join(SHORT))
+    said = recipe.run("train", "--loss.too_long", "error", code=1)
+    assert "1 of " in said and "crowded (" in said and "Lower model.subsampling" in said
+    said = recipe.run("train")
+    assert "crowded (" in said and "dropped" in said and "epoch 3/3 done" in said
+
+
+@pytest.fixture(scope="module")
+def with_a_long_one(tmp_path_factory):
+    """A recipe with an utterance of 40 minutes."""
+    words = ["YES", "NO", "MAYBE"] * 4
+    piece = np.concatenate([hum(words), np.zeros(RATE, np.float32)])
+    long = np.resize(piece, 40 * 60 * RATE)
+    recipe = new_recipe(
+        tmp_path_factory.mktemp("long") / "recipe", lecture=(long, "YES NO", "PCM_16")
+    )
+    recipe.run(",".join(SHORT))
+    return recipe
+
+
+def test_forty_minutes_among_seconds_are_left_out_and_named(with_a_long_one):
+    said = with_a_long_one.run("train")
+    assert "are not 0.1 to 30 s long (data.min_utterance, max_utterance)" in said
+    assert "left out of training: lecture" in said and "epoch 3/3 done" in said
+
+
+def test_a_batch_too_large_for_the_memory_names_itself_and_what_helps(with_a_long_one):
+    conformer = "--model.encoder conformer --model.dim 32 --model.layers 1 --model.subsampling 4"
+    keys = f"{conformer} --data.max_utterance 3000 --tag whole".split()
+    said = with_a_long_one.run("train", *keys, code=1, function=limited)
+    assert "out of memory on cpu at step" in said
+    assert "1 utterances of up to 2400.0 s" in said
+    assert "data.max_utterance (now 3000 s): leaves out longer utterances" in said
+    assert "Traceback" not in said
+    keys[keys.index("3000")] = "30"
+    assert "epoch 3/3 done" in with_a_long_one.run("train", *keys, function=limited)
+
+
+def test_loading_processes_that_are_killed_are_replaced(recipe, undisturbed):
+    keys = ["--data.num_workers", "2", "--data.prefetch", "1", "--training.epochs", "3"]
+    training = recipe.start("train", *keys)
+    process, killed = training.processes[0], 0
+    while process.is_alive() and killed < 2:
+        for child in children(process.pid):
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            killed += 1
+            break
+        time.sleep(0.05)
+    (code,) = training.join()
+    said = training.said()
+    assert killed and "Traceback" not in said
+    if code:  # it was lost too often
+        assert "lower data.num_workers or data.prefetch" in said
+        recipe.run("train", *keys)
+    assert "a process that loads batches was killed" in said
+    one, two = recipe.final(), undisturbed.final()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+FULL = """
+import os, sys
+sys.path.insert(0, {support!r})
+from neve.cli.main import main
+code = main(["train", "--paths.experiments", "disk"])
+print("has", *sorted(os.listdir("disk/ctc-seed0")))
+sys.stdout.flush()
+os.system("cp -r disk exp")
+sys.exit(code)
+"""
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(recipe, undisturbed):
+    sizes = [path.stat().st_size for path in undisturbed.exp.glob("epoch-*.pt")]
+    enough = (1.6 * max(sizes) + 200_000) // 1024  # for one checkpoint and half of the next
+    shell = (
+        f"mkdir disk && mount -t tmpfs -o size={enough:.0f}k none disk || exit 77; "
+        f'exec {sys.executable} -c "$CODE"'
+    )
+    code = FULL.format(support=str(Path(__file__).parent / "support"))
+    try:
+        answer = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", shell], cwd=recipe.directory, text=True,
+            capture_output=True, env={**os.environ, "CODE": code, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if answer.returncode == 77 or "unshare:" in answer.stderr:
+        pytest.skip("this machine does not let tests mount a small disk")
+    assert answer.returncode == 1 and "Traceback" not in answer.stderr, answer.stderr
+    assert "not written, the disk is full. Earlier checkpoints are intact" in answer.stderr
+    assert ".tmp" not in answer.stdout and ".pt" in answer.stdout
+    assert_ends_as(recipe, undisturbed)
+
+
+@pytest.mark.parametrize("killed", [[0, 1], [1]])
+def test_a_training_on_two_processes_that_is_killed_ends_as_if_it_had_not_been(
+    recipe, undisturbed, tmp_path_factory, killed
+):
+    whole = Recipe(tmp_path_factory.mktemp("two") / "recipe")
+    shutil.copytree(recipe.directory, whole.directory)
+    whole.run("train", processes=2)
+    training = recipe.start("train", processes=2)
+    deadline = time.monotonic() + forked.PATIENCE
+    while not (recipe.exp / "resume.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    training.kill(killed)
+    codes = training.join()
+    assert codes[1] == -9 and 0 not in codes, training.said()
+    if killed == [1]:
+        assert "another process of this training has ended" in training.said()
+    assert "resuming after epoch" in recipe.run("train", processes=2)
+    one, two = recipe.final(), whole.final()
+    assert all(torch.equal(one[name], two[name]) for name in one)
