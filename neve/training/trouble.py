@@ -21,6 +21,8 @@ NONFINITE_REMEDY = (
     "scaled_adam: training.clip_scale)"
 )
 
+HUGE = 1e15  # gradients from here on have squares that overflow in sums of 32 bits
+
 
 def not_finite(
     task: Task, compute: Callable | None, batches: Sequence, losses: Sequence[BatchLoss]
@@ -53,11 +55,26 @@ def not_finite(
         if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())
     ]
     if not names:
-        return False, ""
+        return False, overflowing(task, losses)
     ids = [name for loss in losses for name in loss.ids]
     message = f"the gradient is not finite, but every loss is; the batch was: {' '.join(ids)}. "
     message += f"Parameters with such gradients: {' '.join(names[:8])}. "
     return False, message + (where_backward(task.model, compute, batches) if compute else "")
+
+
+def overflowing(task: Task, losses: Sequence[BatchLoss]) -> str:
+    """A sentence about finite gradients whose norm is infinite; empty where there are none."""
+    sizes = {
+        name: float(local(p.grad).abs().max())
+        for name, p in task.model.named_parameters()
+        if p.grad is not None and local(p.grad).numel()
+    }
+    largest = sorted(sizes, key=sizes.get, reverse=True)[:8]
+    if not largest or sizes[largest[0]] < HUGE:
+        return ""
+    ids = " ".join(name for loss in losses for name in loss.ids)
+    found = ", ".join(f"{name} ({sizes[name]:.1g})" for name in largest)
+    return f"gradients are so large that their norm is infinite: {found}; the batch was: {ids}. "
 
 
 def where_forward(model: nn.Module, compute: Callable, batch) -> str:

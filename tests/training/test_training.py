@@ -35,7 +35,7 @@ class Line(Task):
     unit = "points"
     epoch_size = 32.0
 
-    def __init__(self, seed=0, poison=(), gradient_poison=False):
+    def __init__(self, seed=0, poison=(), gradient_poison=""):
         torch.manual_seed(seed)
         self.model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Linear(8, 1))
         self.poison, self.gradient_poison = set(poison), gradient_poison
@@ -52,8 +52,10 @@ class Line(Task):
         bad = torch.tensor([name in self.poison for name in ids])
         items = torch.where(bad, torch.full_like(items, math.nan), items)
         total = items.mean()
-        if self.gradient_poison:
+        if self.gradient_poison == "nan":
             total = total + (self.model[2].bias.sum() * 0.0).sqrt()  # its gradient is not finite
+        elif self.gradient_poison == "huge":
+            total = total + self.model[2].bias.sum() * 1e30 * 1e-4
         return BatchLoss(total, items.detach(), ids, float(len(x)))
 
     def summary(self, size, seconds):
@@ -142,10 +144,17 @@ def test_too_many_skipped_batches_stop_the_training(tmp_path):
         assert load_checkpoint(tmp_path / "epoch-2.pt")["updater"]["nonfinite"] == 1
 
 
-def test_a_gradient_that_is_not_finite_names_the_parameter(tmp_path):
+@pytest.mark.parametrize(
+    ("poison", "message"),
+    [
+        ("nan", r"gradient is not finite.*gradients: 2\.bias\. Look"),
+        ("huge", r"norm is infinite: 2\.bias \(1e\+26\).*e1b0i0.*Look"),
+    ],
+)
+def test_a_gradient_that_is_not_finite_names_the_parameter(tmp_path, poison, message):
     for limit in (5.0, 0.0):
-        with pytest.raises(NeveError, match=r"gradient is not finite.*gradients: 2\.bias\. Look"):
-            train(Line(gradient_poison=True), settings(clip_norm=limit), tmp_path, Root())
+        with pytest.raises(NeveError, match=message):
+            train(Line(gradient_poison=poison), settings(clip_norm=limit), tmp_path, Root())
 
 
 def test_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
