@@ -262,8 +262,8 @@ def extract(
     except Exception as error:
         raise NeveError(
             f"utterance {cut.id}: its audio ({sources_of(cut)}) cannot be read"
-            f" ({innermost(error)}): it has changed since it was checked; restore it, or run stage 1"
-            " again"
+            f" ({innermost(error)}): it has changed since it was checked; restore it, or run"
+            " stage 1 again"
         ) from error
     if not np.isfinite(samples.sum()):
         raise NeveError(
