@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "score": "8",
     "pack": "9",
     "transcribe": "",
+    "g2p": "",
     "doctor": "",
 }
 OVERRIDE = re.compile(r"--(?P<key>[A-Za-z][\w-]*(?:\.[\w-]+)+|tag|title)(?:=(?P<value>.*))?", re.S)

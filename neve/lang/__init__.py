@@ -19,6 +19,7 @@ _getattr, __dir__, _lazy = lazy_exports(
         "UnknownWordError": ".lang",
         "build_lang": ".build",
         "make_lexicon_fst": ".lexicon_fst",
+        "normal_lexicon": ".build",
         "read_lexicon": ".lexicon",
         "read_transcripts": ".transcripts",
         "write_lexicon": ".lexicon",

@@ -132,6 +132,16 @@ def _given_entries(
                 "on each line), or choose lang.kind bpe or char"
             )
         return [], []
+    return normal_lexicon(lexicon, text)
+
+
+def normal_lexicon(
+    lexicon: str | os.PathLike, text: TextConfig | None
+) -> tuple[list[LexiconEntry], list[str]]:
+    """The entries of a lexicon file in the transcripts' normal form, by word; remarks on them.
+
+    Raises NeveError as `read_lexicon` does, and if no word is left.
+    """
     entries, remarks = read_lexicon(lexicon)
     kept: dict[LexiconEntry, None] = {}
     for word, phones in entries:

@@ -13,6 +13,7 @@ _getattr, __dir__, _lazy = lazy_exports(
     __name__,
     {
         "ArpaLm": ".arpa",
+        "G2p": ".g2p",
         "Perplexity": ".arpa",
         "arpa_to_fst": ".grammar",
         "build_lm": ".build",
