@@ -149,7 +149,7 @@ def test_intersection_is_the_product_of_languages(epsilons):
 
 
 def test_intersect_device_takes_each_with_its_own():
-    for rng, where in cases(60):
+    for rng, where in cases():
         a_fsas = [random_fsa(rng, most_states=5) for _ in range(2)]
         b_fsas = [random_fsa(rng, most_states=5) for _ in range(3)]
         which = torch.tensor([1, 0, 1], dtype=torch.int32)
@@ -376,7 +376,7 @@ def joined(level, choices):
 
 
 def test_picking_automata():
-    for rng, where in cases(60):
+    for rng, where in cases():
         fsas = [random_fsa(rng, aux=True) for _ in range(3)]
         picks = rng.integers(0, 3, int(rng.integers(0, 5)))
         result = index_fsa(FsaVec(fsas), torch.from_numpy(picks.astype(np.int32)))
