@@ -62,6 +62,8 @@ def run(config, args) -> None:
     if config.loss.teacher:
         inputs += [Path(config.loss.teacher) / name for name in ("model.pt", "model.yaml")]
     several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        args.force = False  # torchrun starts anew after a loss: what was done since is to be kept
     if args.find_max_duration:
         from neve.tasks import make_task
         from neve.training import memory_report
