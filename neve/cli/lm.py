@@ -6,7 +6,7 @@ from pathlib import Path
 
 from neve.cli.main import open_stage
 
-SECTIONS = ("lm", "text", "data.train", "!lm.arpa", "!lm.text")
+SECTIONS = ("lm", "text", "data.train", "!lm.arpa", "!lm.text", "!lm.interpolate", "!lm.memory")
 USES = ("paths",)
 
 
@@ -19,6 +19,7 @@ def run(config, args) -> None:
     )
     inputs = [lang / name for name in ("words.txt", "lexicon.txt", "tokens.txt")]
     inputs += [*train, *dev, *(Path(path) for path in config.lm.text)]
+    inputs += [Path(path) for path in config.lm.interpolate]
     if config.lm.arpa:
         inputs.append(Path(config.lm.arpa))
     with open_stage("lm", config.paths.lm, inputs, config, args, SECTIONS) as stage:

@@ -1,9 +1,9 @@
 """Language models of words.
 
 `estimate` makes an n-gram model from text, with interpolated modified Kneser-Ney smoothing and the
-probabilities that KenLM's lmplz computes; `ArpaLm` scores sentences, and reads and writes ARPA
-files; `arpa_to_fst` makes the grammar G for decoding graphs; `build_lm` does all of it for a lang
-directory.
+probabilities that KenLM's lmplz computes; `interpolate` mixes models and `entropy_prune` makes them
+small; `ArpaLm` scores sentences and texts; `arpa_to_fst` makes the grammar G for decoding graphs;
+`build_lm` does all of it for a lang directory.
 """
 
 from neve.lazy import lazy_exports
@@ -14,10 +14,13 @@ _getattr, __dir__, _lazy = lazy_exports(
     {
         "ArpaLm": ".arpa",
         "G2p": ".g2p",
-        "Perplexity": ".arpa",
+        "Perplexity": ".perplexity",
         "arpa_to_fst": ".grammar",
+        "best_weights": ".interpolate",
         "build_lm": ".build",
+        "entropy_prune": ".entropy_prune",
         "estimate": ".kneser_ney",
+        "interpolate": ".interpolate",
         "read_arpa": ".arpa_file",
         "write_arpa": ".arpa_file",
     },

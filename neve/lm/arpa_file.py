@@ -37,24 +37,19 @@ def write_arpa(model: ArpaLm, path: str | os.PathLike) -> None:
         stream.write("\\data\\\n")
         for number, level in enumerate(model.levels, start=1):
             stream.write(f"ngram {number}={len(level)}\n")
-        names = model.words
-        for number, level in enumerate(model.levels, start=1):
-            if number > 1:
-                names = [
-                    f"{names[context]} {model.words[word]}"
-                    for context, word in zip(level.context.tolist(), level.word.tolist())
-                ]
-            stream.write(f"\n\\{number}-grams:\n")
-            probs = level.log_prob.tolist()
-            if number == model.order:
-                rows = (f"{prob:.7g}\t{name}\n" for prob, name in zip(probs, names))
-            else:
-                backoffs = level.backoff.tolist()
-                rows = (
-                    f"{prob:.7g}\t{name}\t{backoff:.7g}\n"
-                    for prob, name, backoff in zip(probs, names, backoffs)
-                )
-            stream.writelines(rows)
+        for order, level in enumerate(model.levels, start=1):
+            stream.write(f"\n\\{order}-grams:\n")
+            for part, names in model.ngram_blocks(order):
+                probs = level.log_prob[part].tolist()
+                if order == model.order:
+                    rows = (f"{prob:.7g}\t{name}\n" for prob, name in zip(probs, names))
+                else:
+                    backoffs = level.backoff[part].tolist()
+                    rows = (
+                        f"{prob:.7g}\t{name}\t{backoff:.7g}\n"
+                        for prob, name, backoff in zip(probs, names, backoffs)
+                    )
+                stream.writelines(rows)
         stream.write("\n\\end\\\n")
 
 

@@ -2,16 +2,19 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from neve.errors import NeveError
 from neve.lang import Lang, read_transcripts
 from neve.lang.lines import read_lines
-from neve.lm.arpa import ArpaLm
+from neve.lm.arpa import ArpaLm, in_memory
 from neve.lm.arpa_file import read_arpa, write_arpa
-from neve.lm.config import LmConfig
+from neve.lm.config import LmConfig, memory_bytes, mixture_weights
+from neve.lm.entropy_prune import entropy_prune
 from neve.lm.grammar import arpa_to_fst
+from neve.lm.interpolate import best_weights, interpolate
 from neve.lm.kneser_ney import estimate
 from neve.text import TextConfig, normalize
 
@@ -27,40 +30,73 @@ def build_lm(
     dev: Sequence[str | os.PathLike] = (),
     text: TextConfig | None = None,
 ) -> ArpaLm:
-    """Write lm.arpa and G.fst.txt to the directory `out`.
+    """Write lm.arpa and G.fst.txt to the directory `out`; the model in memory.
+
+    It is estimated on text, or read from an ARPA file, mixed with others, and pruned, as `config`
+    says.
 
     Args:
         config: the `lm` section.
         transcripts: training transcripts (Kaldi text files).
         lang: the lang directory; its words are those of G, and, with `config.vocabulary` lexicon,
             the model knows all of them.
-        dev: transcripts whose perplexity is reported.
+        dev: transcripts whose perplexity is reported, and that weights are tuned on.
         text: normal form for the files in `config.text`.
 
     Raises NeveError for missing, empty or unusable text.
     """
     lexicon = Lang.load(lang)
     out = Path(out)
-    if config.arpa:
-        model = read_arpa(config.arpa)
-    else:
-        vocabulary = lexicon.vocabulary if config.vocabulary == "lexicon" else ()
-        model = estimate(
-            _sentences(config, transcripts, lexicon, text),
-            config.order,
-            vocabulary,
-            discount_fallback=config.discount_fallback or None,
-            prune=config.prune,
-        )
     out.mkdir(parents=True, exist_ok=True)
-    write_arpa(model, out / "lm.arpa")
-    sizes = ", ".join(f"{len(level)} {n}-grams" for n, level in enumerate(model.levels, start=1))
-    log.info("%s: %s", out / "lm.arpa", sizes)
-    for path in dev:
-        sentences = read_transcripts(path).values()
-        log.info("%s: %s", path, model.perplexity(sentences))
-    arpa_to_fst(out / "lm.arpa", Path(lang) / "words.txt", out / "G.fst.txt")
-    return model
+    memory = memory_bytes(config.memory)
+    given = [read_arpa(path) for path in config.interpolate]
+    alone = bool(config.arpa or config.text or (config.transcripts and transcripts))
+    weights = mixture_weights(config.weights, len(given) + alone) if given else None
+    with tempfile.TemporaryDirectory(prefix=".lm-", dir=out) as scratch:
+        models = given
+        if config.arpa:
+            models = [read_arpa(config.arpa), *given]
+        elif alone or not given:
+            vocabulary = lexicon.vocabulary if config.vocabulary == "lexicon" else ()
+            estimated = estimate(
+                _sentences(config, transcripts, lexicon, text),
+                config.order,
+                vocabulary,
+                discount_fallback=config.discount_fallback or None,
+                prune=config.prune,
+                memory=memory,
+                scratch=scratch,
+            )
+            models = [estimated, *given]
+        model = _mixed(models, weights, dev) if given else models[0]
+        if config.prune_entropy or config.max_ngrams:
+            for path in dev:
+                log.info("%s, before pruning: %s", path, model.perplexity(_texts([path])))
+            model = entropy_prune(model, config.prune_entropy, config.max_ngrams)
+        write_arpa(model, out / "lm.arpa")
+        sizes = (f"{len(level)} {n}-grams" for n, level in enumerate(model.levels, start=1))
+        log.info("%s: %s", out / "lm.arpa", ", ".join(sizes))
+        for path in dev:
+            log.info("%s: %s", path, model.perplexity(_texts([path])))
+        arpa_to_fst(out / "lm.arpa", Path(lang) / "words.txt", out / "G.fst.txt", model=model)
+        return in_memory(model)
+
+
+def _texts(paths: Sequence[str | os.PathLike]) -> Iterator[list[str]]:
+    for path in paths:
+        yield from read_transcripts(path).values()
+
+
+def _mixed(models: list[ArpaLm], weights: list[float] | None, dev: Sequence) -> ArpaLm:
+    """The mixture of `models`; the weights are tuned on `dev` if there are none."""
+    if weights is None:
+        if not dev:
+            raise NeveError(
+                "lm.weights is auto, but there are no dev transcripts (data.dev) to tune the "
+                "weights of the mixture on; name a dev set, or give the weights"
+            )
+        weights = best_weights(models, _texts(dev))
+    return interpolate(models, weights)
 
 
 def _sentences(

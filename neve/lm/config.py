@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from neve.config import option
+from neve.errors import ConfigError
 
 
 @dataclass
@@ -32,3 +34,51 @@ class LmConfig:
         "for each order from 1, leave out n-grams seen at most so often, e.g. [0, 0, 1]; the last "
         "number holds for all higher orders",
     )
+    prune_entropy: float = option(
+        0.0,
+        "leave out n-grams without which the perplexity rises by a smaller share than this "
+        "(Stolcke, 1998); 1e-8 to 1e-6 are usual; 0: none",
+    )
+    max_ngrams: int = option(
+        0, "leave out the n-grams that matter least, until so many of all orders are left; 0: none"
+    )
+    interpolate: list[str] = option(
+        [],
+        "ARPA files of models to mix with the one of the text (or lm.arpa) into one; with "
+        "lm.transcripts false and no lm.text, with each other",
+    )
+    weights: str = option(
+        "auto",
+        "weights of the mixture, first that of the model of the text, e.g. '0.7 0.3'; auto: those "
+        "that suit the dev transcripts best",
+    )
+    memory: str = option(
+        "2G",
+        "memory for the estimation, beside the vocabulary: a number with K, M or G. A text that "
+        "needs more is counted on disk; the model is the same",
+    )
+
+
+def memory_bytes(value: str) -> int:
+    """Bytes of `lm.memory`: 500M, 2G, 1.5G. Raises ConfigError for anything else."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)i?B?\s*", value, re.IGNORECASE)
+    number = match and int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    if not number:
+        raise ConfigError(f"lm.memory is {value!r}: expected a size as 500M or 2G")
+    return number
+
+
+def mixture_weights(value: str, count: int) -> list[float] | None:
+    """The numbers of `lm.weights` for `count` models; None for auto. Raises ConfigError."""
+    if value.strip() == "auto":
+        return None
+    try:
+        weights = [float(part) for part in value.replace(",", " ").split()]
+    except ValueError:
+        weights = []
+    if len(weights) != count or min(weights) < 0.0 or abs(sum(weights) - 1.0) > 1e-6:
+        raise ConfigError(
+            f"lm.weights is {value!r}: expected auto, or {count} numbers that are not negative and "
+            "1 in sum"
+        )
+    return weights

@@ -10,7 +10,7 @@ from pathlib import Path
 from neve.errors import NeveError
 from neve.files import atomic_open
 from neve.lang import SymbolTable
-from neve.lm.arpa import BOS, EOS, UNK
+from neve.lm.arpa import BOS, EOS, UNK, ArpaLm
 from neve.lm.arpa_file import read_arpa, write_arpa
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ def arpa_to_fst(
     out: str | os.PathLike,
     *,
     max_order: int = -1,
+    model: ArpaLm | None = None,
 ) -> None:
     """Write the acceptor G of an ARPA model as OpenFst text, through kaldilm.
 
@@ -36,12 +37,13 @@ def arpa_to_fst(
         words: words.txt, with <eps> as 0 and #0, <s>, </s>.
         out: the text file.
         max_order: use n-grams up to this order only; -1 for all.
+        model: what is in `arpa`, if it has been read already.
 
     Raises NeveError if the model or the table is unusable, or they share no word.
     """
     import kaldilm
 
-    model = read_arpa(arpa)
+    model = model or read_arpa(arpa)
     table = SymbolTable.read(words)
     for symbol in (BACKOFF, BOS, EOS):
         if symbol not in table:

@@ -23,17 +23,19 @@ below, and its last word.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from neve.errors import NeveError
-from neve.lm.arpa import BOS, EOS, UNK, ArpaLm, Level
+from neve.lm.arpa import ArpaLm, Level
+from neve.lm.numbering import BOS_ID, number, sentence_starts
 
 log = logging.getLogger(__name__)
 
-UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
-SPECIAL = (UNK, BOS, EOS)
+BYTES_PER_TOKEN = 100  # of the text and for each order, that estimation in memory needs
 
 
 def estimate(
@@ -43,6 +45,8 @@ def estimate(
     *,
     discount_fallback: Sequence[float] | None = None,
     prune: Sequence[int] = (),
+    memory: int | None = None,
+    scratch: str | os.PathLike | None = None,
 ) -> ArpaLm:
     """The model of `order` for `sentences`, strings or lists of words.
 
@@ -53,6 +57,9 @@ def estimate(
             text is too small or too regular (lmplz --discount_fallback).
         prune: for each order from 1, n-grams that the text has at most so often are left out; the
             last number holds for all higher orders (lmplz --prune). Single words always stay.
+        memory: bytes to use beside the vocabulary; None: what it takes. A text that needs more is
+            counted in files in the directory `scratch`, with the same result. The arrays of the
+            model are then in files there too: it can be used as long as they are.
 
     Returns a model whose log10 probabilities equal those of lmplz up to its float32 rounding.
     Raises NeveError for a text without words, a text with <s>, </s> or <unk>, and for discounts
@@ -60,11 +67,17 @@ def estimate(
     """
     if order < 1:
         raise NeveError(f"lm.order is {order}: an n-gram has at least 1 word")
-    thresholds = _thresholds(prune, order)
+    thresholds = thresholds_of(prune, order)
     if discount_fallback is not None:
         _check_fallback(discount_fallback)
-    words, tokens, starts, last = _number(sentences, vocab, order)
-    grams = _count(tokens, starts, last, len(words), order)
+    limit = None if memory is None else memory // (BYTES_PER_TOKEN * order)
+    text = number(sentences, vocab, order, limit, None if scratch is None else Path(scratch))
+    words, tokens = text.words, text.tokens
+    if not isinstance(tokens, np.ndarray):
+        from neve.lm.kneser_ney_disk import estimate_on_disk
+
+        return estimate_on_disk(text, order, thresholds, discount_fallback, memory, Path(scratch))
+    grams = _count(tokens, sentence_starts(tokens), text.last, len(words), order)
     for level, higher in zip(grams, grams[1:]):
         extensions = np.bincount(higher.suffix, minlength=len(level.word))
         level.adjusted = np.where(level.from_bos, level.count, extensions)
@@ -72,16 +85,22 @@ def estimate(
     grams[0].adjusted[BOS_ID] = 0
     lower = np.full(1, 1.0 / (len(words) - 1))  # the uniform distribution; <s> is never predicted
     levels: list[Level] = []
-    for number, level in enumerate(grams, start=1):
-        kept = level.count > thresholds[number - 1]
-        if number == 1:
+    for n, level in enumerate(grams, start=1):
+        kept = level.count > thresholds[n - 1]
+        if n == 1:
             kept[:] = True
-        discounts = _discounts(level, number, discount_fallback)
-        prob, weight = _interpolate(level, kept, discounts, lower, len(grams[number - 2].word))
-        if number > 1:
-            _set_backoff(levels[-1], weight)
+        counts, adjusted = count_of_counts(level.adjusted), level.adjusted
+        if level.last >= 0:
+            correct_last(counts, adjusted[level.last], level.count[level.last])
+        discounts = discounts_of(counts, n, discount_fallback)
+        contexts = len(grams[n - 2].word)
+        prob, weight = interpolate(
+            level.context, adjusted, kept, discounts, lower[level.suffix], contexts
+        )
+        if n > 1:
+            levels[-1].backoff[:] = backoff_of(weight)
         lower = prob
-        levels.append(Level(level.context, level.word, _log10(prob), np.zeros(len(prob))))
+        levels.append(Level(level.context, level.word, log10(prob), np.zeros(len(prob))))
         level.kept = kept
     levels[0].log_prob[BOS_ID] = 0.0
     if any(thresholds):
@@ -104,7 +123,7 @@ class _Grams:
         self.kept: np.ndarray
 
 
-def _thresholds(prune: Sequence[int], order: int) -> list[int]:
+def thresholds_of(prune: Sequence[int], order: int) -> list[int]:
     values = list(prune) or [0]
     if len(values) > order:
         raise NeveError(f"lm.prune has {len(values)} numbers, but lm.order is {order}")
@@ -121,60 +140,6 @@ def _check_fallback(discounts: Sequence[float]) -> None:
             f"lm.discount_fallback is {list(discounts)}: three discounts are needed, the first "
             "between 0 and 1, the second between 0 and 2, the third between 0 and 3"
         )
-
-
-def _number(
-    sentences: Iterable[str | Sequence[str]], vocab: Iterable[str], order: int
-) -> tuple[list[str], np.ndarray, np.ndarray, int]:
-    """The text as numbers.
-
-    Returns the words by id, sorted after the special ones; the ids of all t tokens, <s> and </s>
-    among them; for each token the position of its sentence's <s>, (t,); and the position at which
-    the n-gram of `order` ends that lmplz sorts last.
-    """
-    first_seen: dict[str, int] = {word: index for index, word in enumerate(SPECIAL)}
-    stream: list[int] = []
-    lengths: list[int] = []
-    for number, sentence in enumerate(sentences, start=1):
-        words = sentence.split() if isinstance(sentence, str) else sentence
-        before = len(stream)
-        stream.append(BOS_ID)
-        for word in words:
-            index = first_seen.setdefault(word, len(first_seen))
-            if index < len(SPECIAL):
-                raise NeveError(
-                    f"sentence {number} of the language model's text has {word}, which has a "
-                    "meaning of its own there; remove it from the text"
-                )
-            stream.append(index)
-        stream.append(EOS_ID)
-        lengths.append(len(stream) - before)
-    if len(first_seen) == len(SPECIAL):
-        raise NeveError("the text for the language model is empty: there is not one word in it")
-    for word in vocab:
-        if word not in SPECIAL:
-            first_seen.setdefault(word, len(first_seen))
-    words = [*SPECIAL, *sorted(list(first_seen)[len(SPECIAL) :])]
-    renumber = np.empty(len(words), dtype=np.int64)
-    for index, word in enumerate(words):
-        renumber[first_seen[word]] = index
-    tokens = np.array(stream, dtype=np.int64)
-    ends = np.cumsum(lengths)
-    starts = np.repeat(ends - lengths, lengths)
-    return words, renumber[tokens], starts, _last_in_suffix_order(tokens, starts, order)
-
-
-def _last_in_suffix_order(tokens: np.ndarray, starts: np.ndarray, order: int) -> int:
-    """Where the n-gram ends that is the last one, compared from its last word to its first.
-
-    Words have numbers in the order in which the text has them first; before a sentence are <s>.
-    """
-    at = np.arange(len(tokens))
-    for back in range(order):
-        before = at - back
-        words = np.where(before >= starts[at], tokens[before], BOS_ID)
-        at = at[words == words.max()]
-    return int(at[0])
 
 
 def _count(
@@ -212,15 +177,22 @@ def _count(
     return result
 
 
-def _discounts(
-    level: _Grams, order: int, fallback: Sequence[float] | None
+def count_of_counts(adjusted: np.ndarray) -> np.ndarray:
+    """(6,) how many n-grams have the adjusted count 0, 1, 2, 3, 4, and 5 or more."""
+    return np.bincount(np.minimum(adjusted, 5), minlength=6)
+
+
+def correct_last(counts: np.ndarray, adjusted: int, count: int) -> None:
+    """Let the n-gram that lmplz sorts last stand with its count among `count_of_counts`."""
+    counts[min(int(adjusted), 5)] -= 1
+    counts[min(int(count), 5)] += 1
+
+
+def discounts_of(
+    counts: np.ndarray, order: int, fallback: Sequence[float] | None
 ) -> tuple[float, float, float, float]:
     """Discounts of adjusted counts 0, 1, 2 and 3 or more: equation 26 of Chen and Goodman."""
-    adjusted = level.adjusted
-    if level.last >= 0:
-        adjusted = adjusted.copy()
-        adjusted[level.last] = level.count[level.last]
-    n = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].astype(float)
+    n = counts[:5].astype(float)
     reason = ""
     if 0 in n[1:4]:
         reason = f"none of them has the adjusted count {1 + n[1:4].tolist().index(0)}"
@@ -240,31 +212,38 @@ def _discounts(
     return (0.0, *fallback)
 
 
-def _interpolate(
-    level: _Grams, kept: np.ndarray, discounts: tuple, lower: np.ndarray, contexts: int
+def interpolate(
+    context: np.ndarray,
+    adjusted: np.ndarray,
+    kept: np.ndarray,
+    discounts: tuple,
+    lower: np.ndarray,
+    contexts: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """((m,) probabilities of the level's n-grams, (contexts,) weights of the lower order).
+    """((m,) probabilities of m n-grams, (contexts,) weights of the lower order).
 
-    `lower` has the probabilities of the order below, by suffix; `contexts` is the number of n-grams
-    there. What pruned n-grams had goes to the lower order.
+    `lower` (m,) has the probabilities of their suffixes in the order below; `contexts` is the
+    number of n-grams there. What pruned n-grams had goes to the lower order.
     """
-    taken = np.array(discounts)[np.minimum(level.adjusted, 3)]
-    left = np.where(kept, taken, level.adjusted)
-    total = np.bincount(level.context, weights=level.adjusted, minlength=contexts)
-    free = np.bincount(level.context, weights=left, minlength=contexts)
+    taken = np.array(discounts)[np.minimum(adjusted, 3)]
+    left = np.where(kept, taken, adjusted)
+    total = np.bincount(context, weights=adjusted, minlength=contexts)
+    free = np.bincount(context, weights=left, minlength=contexts)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = free / total  # NaN where nothing follows the context
-    share = (level.adjusted - taken) / total[level.context]
-    return share + weight[level.context] * lower[level.suffix], weight
+    share = (adjusted - taken) / total[context]
+    return share + weight[context] * lower, weight
 
 
-def _set_backoff(level: Level, weight: np.ndarray) -> None:
-    """Back-off of the n-grams that are contexts; 0 for the others, as for </s> and <unk>."""
+def backoff_of(weight: np.ndarray) -> np.ndarray:
+    """Back-offs of n-grams: log10 of the weights of contexts, 0 for the others (NaN)."""
     is_context = ~np.isnan(weight)
-    level.backoff[is_context] = _log10(weight[is_context])
+    backoff = np.zeros(len(weight))
+    backoff[is_context] = log10(weight[is_context])
+    return backoff
 
 
-def _log10(values: np.ndarray) -> np.ndarray:
+def log10(values: np.ndarray) -> np.ndarray:
     """Logarithms; that of 0 is -99, as is usual in ARPA files."""
     return np.log10(np.maximum(values, 1e-99))
 

@@ -77,7 +77,7 @@ def total(model: ArpaLm, history: list[str]) -> float:
 WORD = st.sampled_from("a b c d".split())
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(WORD, max_size=5), min_size=1, max_size=12).filter(any),
     st.integers(1, 4),
