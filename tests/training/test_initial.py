@@ -1,4 +1,4 @@
-"""Weights that a training begins with: whole, in part, of another shape, and not when it resumes."""
+"""Weights that a training begins with: whole, in part, of another shape, none when it resumes."""
 
 import pytest
 import torch
