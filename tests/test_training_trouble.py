@@ -3,6 +3,7 @@
 Everything goes through the verbs, in processes of their own.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -269,8 +270,36 @@ def test_a_training_on_two_processes_that_is_killed_ends_as_if_it_had_not_been(
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+TRANSDUCER = """--model.kind transducer --model.encoder zipformer --model.predictor_dim 24
+  --model.joiner_dim 24 --model.zipformer.encoder_dims [16,24]
+  --model.zipformer.num_encoder_layers [1,1] --model.zipformer.downsampling_factors [1,2]
+  --model.zipformer.feedforward_dims [32] --model.zipformer.num_heads [2]
+  --model.zipformer.kernels [7] --model.zipformer.subsampling_channels [4,8,8]
+  --training.optimizer scaled_adam --training.schedule eden --training.learning_rate 0.01""".split()
+
+
+def test_a_transducer_is_trained_alike_by_both_kinds_of_processes(recipe):
+    losses = []
+    for parallel in ("ddp", "fsdp"):
+        keys = [*TRANSDUCER, "--training.parallel", parallel, "--tag", parallel]
+        recipe.run("train", *keys, processes=2)
+        lines = (recipe.directory / f"exp/{parallel}-seed0/curves.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines])
+    assert len(losses[0]) == 6 and losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("keys", [[], TRANSDUCER])
+def test_the_largest_batch_is_found_for_each_task(recipe, keys):
+    said = recipe.run("train", "--find-max-duration", *keys)
+    for part in ("parameters", "gradients", "optimizer", "moving average", "activations", "peak"):
+        assert f"  {part} " in said
+    assert "the largest batch that fits on cpu has" in said
+    assert "data.max_duration (now 4 s)" in said
+    assert not (recipe.directory / "exp").exists()
+
+
 def test_torchrun_starts_a_training_again_when_a_worker_is_lost(recipe, tmp_path_factory):
-    keys = ["--training.epochs", "20", "--training.parallel", "fsdp", "--training.save_batches", "2"]
+    keys = "--training.epochs 20 --training.parallel fsdp --training.save_batches 2".split()
     whole = Recipe(tmp_path_factory.mktemp("torchrun") / "recipe")
     shutil.copytree(recipe.directory, whole.directory)
     whole.run("train", *keys, processes=2)

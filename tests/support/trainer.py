@@ -2,7 +2,7 @@
 
 Alone or as one of several processes. Dropout, numpy and Python draw random numbers while it trains.
 The key `pace` makes each batch take longer, `die` lets process 1 be killed once, after so many
-batches.
+batches; `poison` makes an item of the last process's batch of that number not finite.
 """
 
 import logging
@@ -51,8 +51,9 @@ class Curve(Task):
     batch_size = float(ITEMS)
 
     def __init__(
-        self, directory, beat, pace=0.0, die=0, dropout=0.2, noise=0.01, joined=1, double=0
-    ):
+        self, directory, beat, pace=0.0, die=0, poison=0, dropout=0.2, noise=0.01,
+        joined=1, double=0,
+    ):  # fmt: skip
         torch.manual_seed(0)
         self.group, self.beat = this_group(), beat
         self.model = Layers(dropout)
@@ -60,6 +61,7 @@ class Curve(Task):
         self.model.to(self.dtype)
         self.mark = Path(directory) / "died"
         self.pace, self.die, self.noise, self.joined = pace, die, noise, joined
+        self.poison = poison if self.group.rank == self.group.size - 1 else 0
         self.batch_size *= joined
         self.done = 0
 
@@ -86,6 +88,8 @@ class Curve(Task):
         keep = (batch.abs() > 0.1).squeeze(1)  # not all batches have the same weight
         noise = self.noise * float(np.random.standard_normal())
         items = (self.model(batch) - batch.square() + noise).square().squeeze(1) * keep
+        if self.done == self.poison:
+            items = items + torch.tensor([0.0, torch.nan, *[0.0] * (len(items) - 2)])
         weight = max(1.0, float(keep.sum()))
         ids = [f"i{i}" for i in range(len(batch))]
         size = float(len(batch))
@@ -97,7 +101,7 @@ def run(words, beat=lambda: None):
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     directory, *words = words
     keys = {key: yaml.safe_load(value) for key, value in (word.split("=") for word in words)}
-    of_task = {"pace", "die", "dropout", "noise", "joined", "double"} & keys.keys()
+    of_task = {"pace", "die", "dropout", "noise", "joined", "double", "poison"} & keys.keys()
     task = Curve(directory, beat, **{key: keys.pop(key) for key in of_task})
     keys = {"epochs": 3, "device": "cpu", "learning_rate": 0.02, "threads": 1, **keys}
     try:

@@ -176,6 +176,24 @@ def test_a_spread_model_goes_on_in_one_process(tmp_path):
     assert "it was on 2 processes and is on 1 now" in run(tmp_path, 1, "parallel=fsdp")
 
 
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_loss_that_is_not_finite_on_one_process_is_a_matter_of_all(tmp_path, parallel):
+    keys = ["poison=5", "epochs=1", f"parallel={parallel}"]
+    said = run(tmp_path / "skipped", 2, *keys, "on_nonfinite=skip")
+    assert said.count("step 5: process 1: the loss is not finite") == 1
+    assert "item whose own loss is not: i1. " in said and "Skipped (1 so far)" in said
+    saved = load_checkpoint(tmp_path / "skipped/epoch-1.pt")
+    assert saved["step"] == trainer.BATCHES // 2 - 1
+    assert all(torch.isfinite(value).all() for value in saved["model"].values())
+    words = [str(tmp_path), *keys, "save_batches=1"]
+    stopped = forked.Forked(trainer.run, words, tmp_path, processes=2)
+    assert stopped.join() == [1, 1]
+    assert "process 1: the loss is not finite" in stopped.said()
+    assert "Look at these first; else lower training.learning_rate" in stopped.said()
+    assert load_checkpoint(tmp_path / "resume.pt")["step"] == 4
+    run(tmp_path, 2, "epochs=1", f"parallel={parallel}")  # what is good goes on
+
+
 def test_a_lost_process_is_replaced(tmp_path, caplog):
     run(tmp_path / "whole", 2, "save_batches=1")
     lost = tmp_path / "lost"
