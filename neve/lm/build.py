@@ -12,10 +12,10 @@ from neve.lang.lines import read_lines
 from neve.lm.arpa import ArpaLm, in_memory
 from neve.lm.arpa_file import read_arpa, write_arpa
 from neve.lm.config import LmConfig, memory_bytes, mixture_weights
-from neve.lm.pruning import entropy_prune
 from neve.lm.grammar import arpa_to_fst
-from neve.lm.mixture import best_weights, interpolate
 from neve.lm.kneser_ney import estimate
+from neve.lm.mixture import best_weights, interpolate
+from neve.lm.pruning import entropy_prune
 from neve.text import TextConfig, normalize
 
 log = logging.getLogger(__name__)

@@ -53,7 +53,7 @@ def test_help_of_transcribe_needs_no_file(capsys):
     assert "--model DIR" in capsys.readouterr().out
 
 
-ALONE = ("transcribe", "doctor")  # they take no configuration
+ALONE = ("transcribe", "doctor", "perplexity")  # they take no configuration
 
 
 @pytest.mark.parametrize("verb", ALONE)
