@@ -1,13 +1,14 @@
 """The engine against the real k2, torch and kaldi-decoder: one command, one page of tables.
 
     python benchmarks/engine.py --hlg DIR [--k2-python PYTHON] [--kaldi-python PYTHON]
-        [--only rnnt,ctc,hlg,scale,start] [--repeat 5] [--out docs/engine-speed.md]
+        [--only rnnt,ctc,hlg,threads,scale,start] [--repeat 5] [--out docs/engine-speed.md]
 
 DIR is the 10,000-word task: tokens.txt, words.txt, lexicon_disambig.txt, lm.arpa.gz and
-posteriors_{easy,hard}.npz with `lp` (N, T, C). The real k2 runs in the interpreter that
+posteriors_{easy,hard}.npz with `lp` (N, T, C); silence between words is optional if there is a
+token SIL. The real k2 runs in the interpreter that
 NEVE_K2_PYTHON names or that local/k2_oracle.py made, kaldi-decoder in one that has it; what is not
-there is left out of the tables. Every side has a process of its own, and the sides take turns.
-Needs Linux.
+there is left out of the tables. Every side has a process of its own, and the sides take turns. With
+--only, other sections of the page at --out stay as they are. Needs Linux.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import platform
 import sys
 from pathlib import Path
 
-from engine_graphs import graphs
+from engine_graphs import graphs, two_threads
 from engine_losses import losses
 from engine_scale import scale
 from engine_sides import Side
@@ -30,6 +31,7 @@ TITLES = {
     "rnnt": "RNN-T loss",
     "ctc": "CTC loss",
     "hlg": "Graphs of 10,000 words",
+    "threads": "Two threads",
     "scale": "A large vocabulary",
     "start": "First use, and starting again",
 }
@@ -61,27 +63,40 @@ def main() -> None:
     unknown = set(chosen) - set(TITLES)
     if unknown:
         parser.error(f"--only: there is {', '.join(TITLES)}, not {', '.join(sorted(unknown))}")
-    if "hlg" in chosen and args.hlg is None:
-        parser.error("--hlg: the section hlg needs the directory of the task")
+    if {"hlg", "threads"} & set(chosen) and args.hlg is None:
+        parser.error("--hlg: the sections hlg and threads need the directory of the task")
     pythons = {"neve": sys.executable, "torch": sys.executable}
     pythons.update(
         {kind: p for kind, p in (("k2", args.k2_python), ("kaldi", args.kaldi_python)) if p}
     )
     warm_up()
-    lines = ["# Speed of the engine", "", *header(pythons)]
+    sections = old_sections(args.out) if args.out else {}
     for name in chosen:
-        lines += ["", f"## {TITLES[name]}"]
         if name in ("rnnt", "ctc"):
-            lines += losses(name, pythons, args.repeat)
+            lines = losses(name, pythons, args.repeat)
         elif name == "hlg":
-            lines += ["", DECODING, *graphs(args.hlg, pythons, args.repeat)]
+            lines = ["", DECODING, *graphs(args.hlg, pythons, args.repeat)]
+        elif name == "threads":
+            lines = two_threads(args.hlg, pythons["neve"], args.repeat)
         else:
-            lines += scale() if name == "scale" else start(args.repeat)
-    text = "\n".join(lines) + "\n"
+            lines = scale() if name == "scale" else start(args.repeat)
+        sections[TITLES[name]] = "\n".join(lines).strip()
+    text = "\n".join(["# Speed of the engine", "", *header(pythons)])
+    for title in TITLES.values():
+        if title in sections:
+            text += f"\n\n## {title}\n\n{sections[title]}"
     print(text)
     if args.out:
         with atomic_open(args.out) as stream:
-            stream.write(text)
+            stream.write(text + "\n")
+
+
+def old_sections(page: Path) -> dict[str, str]:
+    """{title: text} of a page that was written before."""
+    if not page.exists():
+        return {}
+    parts = page.read_text(encoding="utf-8").split("\n## ")[1:]
+    return {title: text.strip() for title, _, text in (part.partition("\n") for part in parts)}
 
 
 def header(pythons: dict[str, str]) -> list[str]:

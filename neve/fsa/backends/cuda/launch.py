@@ -23,6 +23,11 @@ except ModuleNotFoundError as error:
         "triton is not installed, and the engine computes with it on CUDA devices: "
         "pip install 'neve[cuda]'"
     ) from error
+if not hasattr(tl, "gather"):  # since Triton 3.2
+    raise NeveError(
+        f"triton {triton.__version__} is too old for the engine, which needs 3.2; torch 2.6 and "
+        "newer bring that along"
+    )
 
 __all__ = ["power_of_two", "start", "tl", "triton", "warps"]
 
