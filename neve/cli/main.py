@@ -25,9 +25,11 @@ VERBS: dict[str, str] = {
     "features": "2",
     "lang": "3",
     "lm": "4",
+    "perplexity": "",
     "graph": "5",
     "train": "6",
     "average": "",
+    "import-icefall": "",
     "decode": "7",
     "score": "8",
     "pack": "9",
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_verb(verb: str, argv: list[str]) -> int:
     """Parse the arguments of one verb and run it."""
-    module = importlib.import_module(f"neve.cli.{verb}")
+    module = importlib.import_module(f"neve.cli.{verb.replace('-', '_')}")
     parser = make_parser(verb, module, helping="--help" in argv or "-h" in argv)
     rest, overrides = split_overrides(argv, parser)
     args = parser.parse_args(rest)
@@ -214,8 +216,8 @@ def overview() -> str:
         "stage  verb",
     ]
     for verb, stage in VERBS.items():
-        doc = importlib.import_module(f"neve.cli.{verb}").__doc__ or ""
-        lines.append(f"  {stage or ' ':3}  {verb:<11} {doc.splitlines()[0]}")
+        doc = importlib.import_module(f"neve.cli.{verb.replace('-', '_')}").__doc__ or ""
+        lines.append(f"  {stage or ' ':3}  {verb:<14} {doc.splitlines()[0]}")
     lines += ["", "In a recipe, ./run.sh calls them in order; see docs/stages.md."]
     return "\n".join(lines)
 
