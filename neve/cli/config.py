@@ -19,6 +19,7 @@ from neve.lm.config import LmConfig
 from neve.models.config import ModelConfig
 from neve.scoring.config import ScoringConfig
 from neve.tasks.config import LossConfig
+from neve.tasks.lm_config import NeuralLmConfig
 from neve.text.config import TextConfig
 from neve.training.config import TrainingConfig
 
@@ -35,6 +36,10 @@ class PathsConfig:
         " ctc_lang says; LM and graph are made of it",
     )
     lm: str = option("data/lm/${lm.order}gram_${lang.name}", "stage 4: n-gram LM and G")
+    neural_lm: str = option(
+        "data/lm/${neural_lm.model.kind}_${lang.name}-seed${neural_lm.training.seed}",
+        "the training of a neural LM; its model directory is in it",
+    )
     graph: str = option("data/graphs/${lang.name}_${lm.order}gram", "stage 5: HLG")
     experiments: str = option("exp", "all experiments, and the log of decodings")
     exp: str = option(
@@ -60,6 +65,7 @@ class Config:
         LangConfig, "tokens and lexicon of the CTC head, if paths.ctc_lang is not paths.lang"
     )
     lm: LmConfig = option(LmConfig, "n-gram language model")
+    neural_lm: NeuralLmConfig = option(NeuralLmConfig, "neural language model")
     graph: GraphConfig = option(GraphConfig, "decoding graph")
     model: ModelConfig = option(ModelConfig, "acoustic model")
     training: TrainingConfig = option(TrainingConfig, "training")

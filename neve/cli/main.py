@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "lang": "3",
     "lm": "4",
     "perplexity": "",
+    "train-lm": "",
     "graph": "5",
     "train": "6",
     "average": "",
