@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Conformer": ".conformer",
         "CtcModel": ".ctc",
         "Tdnn": ".tdnn",
+        "TdnnLstm": ".tdnn",
         "TransducerModel": ".transducer",
         "Zipformer": ".zipformer",
         "build_encoder": ".ctc",

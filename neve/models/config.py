@@ -56,7 +56,9 @@ class ModelConfig:
         choices=("ctc", "transducer"),
     )
     encoder: str = option(
-        "conformer", "encoder architecture", choices=("conformer", "zipformer", "tdnn")
+        "conformer",
+        "encoder architecture",
+        choices=("conformer", "zipformer", "tdnn", "tdnn_lstm"),
     )
     dim: int = option(144, "width of the encoder's layers")
     layers: int = option(6, "number of encoder layers (Conformer blocks or TDNN convolutions)")
@@ -79,6 +81,7 @@ class ModelConfig:
     tdnn_dilations: list[int] = option(
         [1, 1, 3, 3, 3], "dilation of the TDNN's convolutions, the last one repeated as needed"
     )
+    lstm_layers: int = option(3, "LSTM layers after the convolutions of tdnn_lstm")
     predictor: str = option(
         "stateless",
         "a transducer's predictor: convolution over the last context_size symbols, or LSTM",

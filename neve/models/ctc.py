@@ -9,10 +9,10 @@ from neve.errors import ConfigError
 from neve.models.attention_decoder import AttentionDecoder
 from neve.models.config import ModelConfig
 from neve.models.conformer import Conformer
-from neve.models.tdnn import Tdnn
+from neve.models.tdnn import Tdnn, TdnnLstm
 from neve.models.zipformer import Zipformer
 
-ENCODERS = {"conformer": Conformer, "zipformer": Zipformer, "tdnn": Tdnn}
+ENCODERS = {"conformer": Conformer, "zipformer": Zipformer, "tdnn": Tdnn, "tdnn_lstm": TdnnLstm}
 
 
 def build_encoder(config: ModelConfig, features: int) -> nn.Module:

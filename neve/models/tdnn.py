@@ -1,4 +1,4 @@
-"""A time-delay network (Waibel et al., 1989; Peddinti et al., 2015): dilated convolutions."""
+"""Time-delay networks (Waibel et al., 1989; Peddinti et al., 2015): dilated convolutions, LSTMs."""
 
 from __future__ import annotations
 
@@ -65,4 +65,40 @@ class Tdnn(nn.Module):
             if not outputs:
                 lengths = self.lengths(lengths)
             outputs.append(x)
+        return outputs, lengths
+
+
+class LstmLayer(nn.Module):
+    """An LSTM over time, added to its input and normalised: (N, T, D) to the same shape."""
+
+    def __init__(self, dim: int, dropout: float):
+        super().__init__()
+        self.lstm = nn.LSTM(dim, dim, batch_first=True)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = SharedDropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.dropout(self.lstm(x)[0]))
+
+
+class TdnnLstm(Tdnn):
+    """`config.lstm_layers` LSTMs on top of a `Tdnn` (Peddinti et al., 2018, "Low latency acoustic
+    modeling using temporal convolution and LSTMs", IEEE Signal Processing Letters).
+
+    They look back alone: what the model sees of the future is what the convolutions see.
+    """
+
+    def __init__(self, config: ModelConfig, features: int):
+        super().__init__(config, features)
+        if config.lstm_layers < 1:
+            raise ConfigError(f"model.lstm_layers={config.lstm_layers} must be at least 1")
+        self.recurrent = nn.ModuleList(
+            LstmLayer(config.dim, config.dropout) for _ in range(config.lstm_layers)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """As `Tdnn.forward`; the LSTMs' outputs follow those of the convolutions."""
+        outputs, lengths = super().forward(x, lengths)
+        for layer in self.recurrent:
+            outputs.append(layer(outputs[-1]))
         return outputs, lengths

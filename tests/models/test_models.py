@@ -13,8 +13,9 @@ SMALL = [
     ModelConfig(**CONFORMER, kernel=5, subsampling_channels=4, subsampling=2),
     ModelConfig(encoder="tdnn", dim=16, layers=3, subsampling=1),
     ModelConfig(encoder="tdnn", dim=16, layers=3, subsampling=3),
+    ModelConfig(encoder="tdnn_lstm", dim=16, layers=2, subsampling=3, lstm_layers=2),
 ]
-NAMES = ["conformer4", "conformer2", "tdnn1", "tdnn3"]
+NAMES = ["conformer4", "conformer2", "tdnn1", "tdnn3", "tdnn_lstm3"]
 
 
 @pytest.fixture(params=SMALL, ids=NAMES)
