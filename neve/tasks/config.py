@@ -67,11 +67,13 @@ class LossConfig:
     mmi_weight: float = option(
         0.0, "weight of lattice-free MMI on the CTC posteriors; with main_weight 0 it stands alone"
     )
-    mmi_order: int = option(2, "order of the n-gram of tokens in LF-MMI's denominator")
+    mmi_order: int = option(
+        2, "order of the n-gram of tokens in LF-MMI's denominator; above 2 for few tokens only"
+    )
     mmi_beam: float = option(
         0.0,
-        "paths of the denominator that are worse than the best by more than this are left out (20"
-        " is safe); 0: none, which takes time where there are hundreds of tokens",
+        "with an mmi_order above 2: paths of the denominator that are worse than the best by more"
+        " than this are left out (20 is safe); 0: none, which takes time",
     )
     mwer_weight: float = option(
         0.0,

@@ -29,6 +29,7 @@ from neve.fsa import (
 from neve.kernels import Graph, compose_ctc
 from neve.lm import ArpaLm, estimate
 from neve.lm.arpa import BOS, EOS
+from neve.tasks.losses.bigram import BigramTotals
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,10 @@ class Denominator:
     Args:
         sequences: tokens of the training transcripts.
         tokens: number C of tokens, blank (0) included; all but blank are in the model.
-        order: of the n-grams.
-        beam: 0: all paths count; else those are left out that are worse than the best by more than
-            this (as a natural logarithm), which saves time with many tokens.
+        order: of the n-grams. Up to 2, totals are exact and products of matrices; above, they are
+            those of a graph.
+        beam: of a graph, 0: all paths count; else those are left out that are worse than the best
+            by more than this (as a natural logarithm).
     """
 
     def __init__(
@@ -56,8 +58,13 @@ class Denominator:
         sentences = [[str(token) for token in row] for row in sequences]
         self.lm = estimate(sentences, order, names, discount_fallback=DISCOUNTS)
         self.beam = beam
-        self.fsa = Fsa.from_graph(compose_ctc(acceptor(self.lm)))
         self.known: dict[tuple[int, ...], float] = {}
+        graph = acceptor(self.lm)
+        self.bigram = self.fsa = None
+        if order <= 2:
+            self.bigram = BigramTotals(graph)
+            return
+        self.fsa = Fsa.from_graph(compose_ctc(graph))
         log.info(
             "the denominator of LF-MMI, a %d-gram of tokens with CTC's topology, has %d states and "
             "%d arcs",
@@ -75,6 +82,9 @@ class Denominator:
 
     def totals(self, log_probs: Tensor, lengths: Tensor) -> Tensor:
         """(N,) log-sums over all paths through (N, T, C) log-probabilities."""
+        if self.bigram is not None:
+            with torch.autocast(log_probs.device.type, enabled=False):
+                return self.bigram.to(log_probs.device)(log_probs, lengths)
         segments = torch.zeros(len(lengths), 3, dtype=torch.int32)
         segments[:, 0] = torch.arange(len(lengths))
         segments[:, 2] = lengths.cpu()

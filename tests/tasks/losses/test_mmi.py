@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from neve.errors import NeveError
+from neve.fsa import DenseFsaVec, Fsa, create_fsa_vec, ctc_loss
+from neve.kernels import compose_ctc
 from neve.tasks.losses import mmi, mmi_losses
 from neve.tasks.losses.mmi import Denominator, acceptor
 
@@ -59,6 +61,27 @@ def test_the_gradient_is_that_of_differences():
         assert float(logits.grad[place]) == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_products_of_matrices_give_the_totals_of_the_graph(order):
+    """Also where probabilities span many orders of magnitude, and their gradients."""
+    denominator = Denominator(TEXTS, 6, order)
+    graph = Fsa.from_graph(compose_ctc(acceptor(denominator.lm)))
+    torch.manual_seed(order)
+    lengths = torch.tensor([40, 23, 1])
+    for scale in (1.0, 12.0):
+        log_probs = (scale * torch.randn(3, 40, 6)).log_softmax(-1).requires_grad_()
+        segments = torch.tensor([[0, 0, 40], [1, 0, 23], [2, 0, 1]], dtype=torch.int32)
+        exact = -ctc_loss(
+            create_fsa_vec([graph] * 3), DenseFsaVec(log_probs, segments), reduction="none"
+        )
+        exact.sum().backward()
+        wanted, log_probs.grad = log_probs.grad.clone(), None
+        found = denominator.totals(log_probs, lengths)
+        found.sum().backward()
+        assert torch.allclose(found, exact, rtol=1e-5, atol=1e-3)
+        assert torch.allclose(log_probs.grad, wanted, atol=1e-4)
+
+
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_the_acceptor_gives_each_sequence_its_score_once(order):
     denominator = Denominator(TEXTS, 4, order)  # token 3 is in no text
@@ -77,7 +100,7 @@ def test_the_acceptor_gives_each_sequence_its_score_once(order):
 
 
 def test_a_wide_beam_leaves_out_nothing_and_a_narrow_one_little():
-    exact, wide, narrow = (Denominator(TEXTS, 5, 2, beam) for beam in (0.0, 60.0, 4.0))
+    exact, wide, narrow = (Denominator(TEXTS, 5, 3, beam) for beam in (0.0, 60.0, 4.0))
     torch.manual_seed(0)
     log_probs = (3 * torch.randn(4, 9, 5)).log_softmax(-1).requires_grad_()
     lengths, targets = torch.tensor([9, 7, 5, 3]), [[1, 2, 3], [2], [4, 4], []]
