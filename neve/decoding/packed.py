@@ -84,6 +84,11 @@ def load_packed(
     )
     graph = None
     if settings.decoding.method == "graph":
+        if not (directory / "graph").exists():
+            raise NeveError(
+                f"{directory}: was packed without a graph, for decoding.method "
+                f"{content['decoding']['method']}; pack it with decoding.method graph"
+            )
         graph = load_graph(directory / "graph")
     recognizer = Recognizer(model, lang, graph, settings.decoding, shift, ctc_lang)
     return PackedModel(directory, recognizer, Scales(**scales))

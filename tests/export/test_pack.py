@@ -108,6 +108,12 @@ def test_a_packed_transducer_gives_what_the_unpacked_one_gives(joined):
         assert found == wanted and any(row[0].words for row in found)
 
 
+def test_a_graph_that_was_not_packed_is_asked_for(parts):
+    pack(**parts)
+    with pytest.raises(NeveError, match="packed without a graph, for decoding.method greedy"):
+        load_packed(parts["out"], [("decoding.method", "graph")])
+
+
 def test_a_packed_transducer_transcribes(joined, tmp_path):
     pack(**joined)
     soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(size=8000) * 0.1, 8000)
