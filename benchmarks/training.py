@@ -145,7 +145,9 @@ def parts(task, updater: Updater, average: MovingAverage, batch: dict, clock: Cl
         return [model.simple_am_proj(encoded), model.simple_lm_proj(predicted), logits]
 
     am, lm, logits = (leaf(x.float()) for x in updater.compute(forward_joiner, None))
-    posteriors = leaf(model.ctc_log_probs(encoded)) if config.ctc_weight else None
+    posteriors = None
+    if config.ctc_weight:
+        posteriors = leaf(updater.compute(lambda _: model.ctc_log_probs(encoded), None).float())
     spoken = [task.ctc_targets.tokens(text) for text in texts]
 
     def losses():

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 PRELOAD = ["torch.distributed", "torch._dynamo", "lhotse", "neve.cli.train", "neve.tasks.start"]
-PATIENCE = 60.0  # seconds in which something has to happen
+PATIENCE = 600.0  # seconds in which something has to happen
 
 
 def _context():
