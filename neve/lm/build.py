@@ -57,13 +57,15 @@ def build_lm(
         if config.arpa:
             models = [read_arpa(config.arpa), *given]
         elif alone or not given:
-            vocabulary = lexicon.vocabulary if config.vocabulary == "lexicon" else ()
+            vocabulary = lexicon.vocabulary if config.vocabulary != "text" else ()
+            unknown = [lexicon.unk_word] if lexicon.unk_word else []
             estimated = estimate(
                 _sentences(config, transcripts, lexicon, text),
                 config.order,
                 vocabulary,
                 discount_fallback=config.discount_fallback or None,
                 prune=config.prune,
+                limit=[*vocabulary, *unknown] if config.vocabulary == "lexicon-only" else None,
                 memory=memory,
                 scratch=scratch,
             )

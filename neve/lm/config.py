@@ -21,8 +21,9 @@ class LmConfig:
     vocabulary: str = option(
         "lexicon",
         "words the model knows beside those of the text: all of the lang directory, each with a "
-        "share of the unknown word's probability, or none",
-        choices=("lexicon", "text"),
+        "share of the unknown word's probability, or none; lexicon-only: these are all, n-grams "
+        "with other words of the text are counted and left out",
+        choices=("lexicon", "text", "lexicon-only"),
     )
     discount_fallback: list[float] = option(
         [0.5, 1.0, 1.5],

@@ -37,6 +37,8 @@ class Grams:
     adjusted: DiskArray
     from_bos: tuple[int, int]
     last: int
+    allowed: DiskArray | None = None  # as `kneser_ney._Grams`
+    kept: DiskArray | None = None
 
 
 class Counter:

@@ -31,7 +31,7 @@ import numpy as np
 
 from neve.errors import NeveError
 from neve.lm.arpa import ArpaLm, Level
-from neve.lm.numbering import BOS_ID, number, sentence_starts
+from neve.lm.numbering import BOS_ID, SPECIAL, number, sentence_starts
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def estimate(
     *,
     discount_fallback: Sequence[float] | None = None,
     prune: Sequence[int] = (),
+    limit: Iterable[str] | None = None,
     memory: int | None = None,
     scratch: str | os.PathLike | None = None,
 ) -> ArpaLm:
@@ -57,6 +58,8 @@ def estimate(
             text is too small or too regular (lmplz --discount_fallback).
         prune: for each order from 1, n-grams that the text has at most so often are left out; the
             last number holds for all higher orders (lmplz --prune). Single words always stay.
+        limit: the only words that the model shall know; n-grams with others are counted and then
+            left out (lmplz --limit_vocab_file). None: all.
         memory: bytes to use beside the vocabulary; None: what it takes. A text that needs more is
             counted in files in the directory `scratch`, with the same result. The arrays of the
             model are then in files there too: it can be used as long as they are.
@@ -70,25 +73,29 @@ def estimate(
     thresholds = thresholds_of(prune, order)
     if discount_fallback is not None:
         _check_fallback(discount_fallback)
-    limit = None if memory is None else memory // (BYTES_PER_TOKEN * order)
-    text = number(sentences, vocab, order, limit, None if scratch is None else Path(scratch))
+    most = None if memory is None else memory // (BYTES_PER_TOKEN * order)
+    text = number(sentences, vocab, order, most, None if scratch is None else Path(scratch))
     words, tokens = text.words, text.tokens
+    allowed = _allowed(words, limit)
     if not isinstance(tokens, np.ndarray):
         from neve.lm.kneser_ney_disk import estimate_on_disk
 
-        return estimate_on_disk(text, order, thresholds, discount_fallback, memory, Path(scratch))
+        return estimate_on_disk(
+            text, order, thresholds, allowed, discount_fallback, memory, Path(scratch)
+        )
     grams = _count(tokens, sentence_starts(tokens), text.last, len(words), order)
     for level, higher in zip(grams, grams[1:]):
         extensions = np.bincount(higher.suffix, minlength=len(level.word))
         level.adjusted = np.where(level.from_bos, level.count, extensions)
     grams[-1].adjusted = grams[-1].count
     grams[0].adjusted[BOS_ID] = 0
-    lower = np.full(1, 1.0 / (len(words) - 1))  # the uniform distribution; <s> is never predicted
+    lower = np.full(1, 1.0 / (allowed.sum() - 1))  # uniform; <s> is never predicted
     levels: list[Level] = []
     for n, level in enumerate(grams, start=1):
-        kept = level.count > thresholds[n - 1]
-        if n == 1:
-            kept[:] = True
+        level.allowed = (
+            allowed if n == 1 else allowed[level.word] & grams[n - 2].allowed[level.context]
+        )
+        kept = level.allowed & (level.count > (thresholds[n - 1] if n > 1 else -1))
         counts, adjusted = count_of_counts(level.adjusted), level.adjusted
         if level.last >= 0:
             correct_last(counts, adjusted[level.last], level.count[level.last])
@@ -103,9 +110,18 @@ def estimate(
         levels.append(Level(level.context, level.word, log10(prob), np.zeros(len(prob))))
         level.kept = kept
     levels[0].log_prob[BOS_ID] = 0.0
-    if any(thresholds):
+    if any(thresholds) or not allowed.all():
         levels = _drop_pruned(levels, [level.kept for level in grams])
+        words = [word for word, stays in zip(words, allowed.tolist()) if stays]
     return ArpaLm(words, levels)
+
+
+def _allowed(words: list[str], limit: Iterable[str] | None) -> np.ndarray:
+    """(V,) which words the model may know; <unk>, <s> and </s> always."""
+    if limit is None:
+        return np.ones(len(words), bool)
+    limit = {*limit, *SPECIAL}
+    return np.array([word in limit for word in words])
 
 
 class _Grams:
@@ -120,6 +136,7 @@ class _Grams:
         self.context, self.word, self.suffix = context, word, suffix
         self.from_bos, self.count, self.last = from_bos, count, last
         self.adjusted: np.ndarray
+        self.allowed: np.ndarray  # has words that the model may know alone
         self.kept: np.ndarray
 
 
@@ -249,14 +266,15 @@ def log10(values: np.ndarray) -> np.ndarray:
 
 
 def _drop_pruned(levels: list[Level], kept: list[np.ndarray]) -> list[Level]:
-    """The levels without the n-grams that are not kept, their contexts numbered anew."""
-    result = [levels[0]]
-    renumber = np.arange(len(levels[0]))
-    for level, keep in zip(levels[1:], kept[1:]):
+    """The levels without the n-grams that are not kept; words and contexts numbered anew."""
+    result = []
+    words = np.cumsum(kept[0]) - 1
+    renumber = np.zeros(1, np.int64)
+    for level, keep in zip(levels, kept):
         result.append(
             Level(
                 renumber[level.context[keep]],
-                level.word[keep],
+                words[level.word[keep]].astype(np.int32),
                 level.log_prob[keep],
                 level.backoff[keep],
             )

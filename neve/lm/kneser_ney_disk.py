@@ -33,11 +33,13 @@ def estimate_on_disk(
     text: NumberedText,
     order: int,
     thresholds: Sequence[int],
+    allowed: np.ndarray,
     fallback: Sequence[float] | None,
     memory: int,
     scratch: Path,
 ) -> ArpaLm:
-    """See `kneser_ney.estimate`; `thresholds` (order,) of `prune`. All files are in `scratch`."""
+    """See `kneser_ney.estimate`; `thresholds` (order,) of `prune`, `allowed` (V,) of `limit`. All
+    files are in `scratch`."""
     rows = max(FEWEST_ROWS, memory // BYTES_PER_ROW)
     counter = Counter(text, order, rows, scratch)
     grams = [counter.unigrams()]
@@ -45,7 +47,7 @@ def estimate_on_disk(
         grams.append(counter.next_order(grams[-1]))
     text.tokens.remove()
     lower = DiskArray(scratch / "uniform", np.float64)
-    lower.append(np.full(1, 1.0 / (len(text.words) - 1)))
+    lower.append(np.full(1, 1.0 / (allowed.sum() - 1)))
     levels: list[Level] = []
     for n, level in enumerate(grams, start=1):
         if n < order:
@@ -54,8 +56,9 @@ def estimate_on_disk(
             level.adjusted[BOS_ID : BOS_ID + 1] = np.zeros(1)  # <s> is never predicted
         counts = _count_of_counts(level, rows)
         discounts = discounts_of(counts, n, fallback)
-        threshold = thresholds[n - 1] if n > 1 else -1
-        prob, backoff = _probabilities(level, n, threshold, discounts, lower, rows)
+        below, threshold = (grams[n - 2], thresholds[n - 1]) if n > 1 else (None, -1)
+        kept = _mark_kept(level, below, threshold, allowed, rows)
+        prob, backoff = _probabilities(level, n, kept, discounts, lower, rows)
         if n > 1:
             levels[-1].backoff = backoff
         lower.remove()
@@ -67,9 +70,11 @@ def estimate_on_disk(
     levels[0].log_prob[BOS_ID : BOS_ID + 1] = np.zeros(1)
     levels[-1].backoff = DiskArray(scratch / f"backoff{order}", np.float64)
     _append_zeros(levels[-1].backoff, len(levels[-1].word), rows)
-    if any(thresholds):
-        levels = _drop_pruned(levels, grams, thresholds, rows)
-    return ArpaLm(text.words, levels)
+    words = text.words
+    if any(thresholds) or not allowed.all():
+        levels = _drop_pruned(levels, grams, rows)
+        words = [word for word, stays in zip(words, allowed.tolist()) if stays]
+    return ArpaLm(words, levels)
 
 
 def _adjust(level: Grams, higher: Grams, rows: int) -> None:
@@ -100,13 +105,13 @@ def _count_of_counts(level: Grams, rows: int) -> np.ndarray:
 def _probabilities(
     level: Grams,
     order: int,
-    threshold: int,
+    kept: DiskArray,
     discounts: tuple,
     lower: DiskArray,
     rows: int,
 ) -> tuple[DiskArray, DiskArray]:
     """Probabilities of the n-grams of `level`, and back-offs of the n-grams of the order below,
-    whose probabilities are `lower`. N-grams seen `threshold` times at most are pruned."""
+    whose probabilities are `lower`; n-grams that are not `kept` are pruned."""
     progress = Progress(f"probabilities of {order}-grams", 2 * len(level.word))
     prob = DiskArray(lower.path.with_name(f"prob{order}"), np.float64)
     backoff = DiskArray(lower.path.with_name(f"backoff{order - 1}"), np.float64)
@@ -120,10 +125,9 @@ def _probabilities(
     progress.add(len(level.word))
     for start, stop in _whole_contexts(level.context, rows):
         context, adjusted = level.context[start:stop], level.adjusted[start:stop]
-        kept = level.count[start:stop] > threshold
         first, last = int(context[0]), int(context[-1]) + 1
         values, weight = interpolate(
-            context - first, adjusted, kept, discounts, prob[start:stop], last - first
+            context - first, adjusted, kept[start:stop], discounts, prob[start:stop], last - first
         )
         prob[start:stop] = values
         _append_zeros(backoff, first - len(backoff), rows)
@@ -151,30 +155,47 @@ def _append_zeros(array: DiskArray, count: int, rows: int) -> None:
         array.append(np.zeros(min(rows, count - start), array.dtype))
 
 
-def _drop_pruned(
-    levels: list[Level], grams: list[Grams], thresholds: Sequence[int], rows: int
-) -> list[Level]:
-    """As `kneser_ney._drop_pruned`, by the counts and thresholds."""
-    result = [levels[0]]
-    for n in range(2, len(levels) + 1):
-        level, counts = levels[n - 1], grams[n - 1].count
-        kept = [
-            DiskArray(array.path.with_name(f"{array.path.name}_kept"), array.dtype)
+def _mark_kept(
+    level: Grams, below: Grams | None, threshold: int, allowed: np.ndarray, rows: int
+) -> DiskArray:
+    """Set `level.allowed` and `level.kept`, which is returned."""
+    path = level.word.path
+    level.allowed, level.kept = (
+        DiskArray(path.with_name(path.name.replace("word", name)), bool)
+        for name in ("allowed", "kept")
+    )
+    for start, word in level.word.blocks(rows):
+        permitted = allowed[word]
+        if below is not None:
+            context = level.context[start : start + len(word)]
+            first, last = int(context[0]), int(context[-1]) + 1
+            permitted &= below.allowed[first:last][context - first]
+        level.allowed.append(permitted)
+        level.kept.append(permitted & (level.count[start : start + len(word)] > threshold))
+    return level.kept
+
+
+def _drop_pruned(levels: list[Level], grams: list[Grams], rows: int) -> list[Level]:
+    """As `kneser_ney._drop_pruned`."""
+    result: list[Level] = []
+    words = np.cumsum(grams[0].kept[:]) - 1
+    for number, (level, gram) in enumerate(zip(levels, grams)):
+        left = [
+            DiskArray(array.path.with_name(f"{array.path.name}_left"), array.dtype)
             for array in (level.context, level.word, level.log_prob, level.backoff)
         ]
-        below, threshold = grams[n - 2].count, thresholds[n - 2] if n > 2 else -1
         place = before = 0  # of the n-grams below, `before` are kept of the first `place`
         for start, context in level.context.blocks(rows):
             part = slice(start, start + len(context))
-            first, last = int(context[0]), int(context[-1]) + 1
-            for begin in range(place, first, rows):
-                before += int((below[begin : min(begin + rows, first)] > threshold).sum())
-            place = first
-            stays = below[first:last] > threshold
-            renumber = before + np.cumsum(stays) - 1
-            keep = counts[part] > thresholds[n - 1]
-            values = (renumber[context - first], level.word[part])
-            for array, value in zip(kept, (*values, level.log_prob[part], level.backoff[part])):
+            keep = gram.kept[part]
+            if number:
+                below, first, last = grams[number - 1].kept, int(context[0]), int(context[-1]) + 1
+                for begin in range(place, first, rows):
+                    before += int(below[begin : min(begin + rows, first)].sum())
+                place = first
+                context = (before + np.cumsum(below[first:last]) - 1)[context - first]
+            values = (context, words[level.word[part]], level.log_prob[part], level.backoff[part])
+            for array, value in zip(left, values):
                 array.append(value[keep])
-        result.append(Level(*kept))
+        result.append(Level(*left))
     return result

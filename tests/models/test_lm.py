@@ -61,7 +61,7 @@ def test_hypotheses_of_several_lengths_go_together(kind):
         _, longer = model.step(torch.tensor([token]), longer)
     both = model.join([model.select(state, torch.tensor([0])), longer])
     log_probs, both = model.step(torch.tensor([4, 4]), both)
-    log_probs, _ = model.step(torch.tensor([5, 5]), model.select(both, torch.tensor([1, 0, 1])))
+    log_probs, _ = model.step(torch.tensor([5, 5, 5]), model.select(both, torch.tensor([1, 0, 1])))
     for row, prefix in enumerate([[2, 3, 4, 5, 2, 4, 5], [4, 5], [2, 3, 4, 5, 2, 4, 5]]):
         inputs = torch.tensor([[BOUNDARY, *prefix]])
         expected = model(inputs)[0, -1].log_softmax(-1)
