@@ -1,34 +1,142 @@
-"""Compose lexicon, language model and CTC topology to the decoding graph."""
+"""Compose lexicon, language model and CTC topology to the decoding graph.
+
+--add-words makes a graph, and a lang directory for it, that know further words and phrases; nothing
+is trained, and those that were there stay as they are.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from neve.cli.main import open_stage
+from neve.errors import ConfigError
 
-SECTIONS = ("graph",)
-USES = ("paths",)
+SECTIONS = ("graph", "!graph.classes", "!graph.grammar", "!graph.add_words", "!graph.g2p")
+USES = ("paths", "text")
+
+
+def add_arguments(parser) -> None:
+    """Short names of two configuration keys."""
+    add = parser.add_argument
+    add("--add-words", metavar="FILE", help="the same as --graph.add-words")
+    add("--add-words-prob", metavar="P", help="the same as --graph.add-words-prob")
 
 
 def run(config, args) -> None:
     """Stage 5."""
-    lang = Path(config.paths.ctc_lang)
+    settings = config.graph
+    settings.add_words = args.add_words or settings.add_words
+    settings.add_words_prob = args.add_words_prob or settings.add_words_prob
+    if settings.kind != "HLG":
+        for key in ("classes", "grammar") + (("add_words",) if settings.kind == "H" else ()):
+            if getattr(settings, key):
+                raise ConfigError(f"graph.{key} has no use in a graph.kind {settings.kind}")
+    old = lang = Path(config.paths.ctc_lang)
+    out = config.paths.graph
+    if settings.add_words:
+        name = Path(settings.add_words).stem
+        lang, out = Path(f"{old}_{name}"), f"{out}_{name}"
+        extend(config, args, old, lang)
     lexicon = lang / "L_disambig.npz"
     if not lexicon.exists() and lexicon.with_suffix(".pt").exists():  # a lang directory of icefall
         lexicon = lexicon.with_suffix(".pt")
-    inputs = [lexicon, lang / "tokens.txt", lang / "words.txt"]
-    g = Path(config.paths.lm) / "G.fst.txt"
-    if config.graph.kind == "HLG":
-        inputs.append(g)
-    with open_stage("graph", config.paths.graph, inputs, config, args, SECTIONS) as stage:
+    inputs = [lexicon, lang / "tokens.txt", lang / "words.txt", *sources(config, old)]
+    sections = SECTIONS
+    if settings.classes or settings.grammar or settings.add_words:
+        sections = (*SECTIONS, "text")
+    with open_stage("graph", out, inputs, config, args, sections) as stage:
         if stage.finished:
             return
         import shutil
 
-        from neve.graphs import build_graph, save_graph
+        from neve.graphs import build_graph, make_G, read_new_words, save_graph
+        from neve.lang import Lang
 
-        graph = build_graph(lang, g if config.graph.kind == "HLG" else None, config.graph)
-        save_graph(graph, stage.dir, config.graph.kind)
+        normal = normal_form(config)
+        G = new = None
+        if settings.add_words:
+            new = read_new_words(settings.add_words, Lang.load(lang), normal)
+        if settings.kind == "HLG":
+            G = make_G(
+                lang,
+                config.paths.lm,
+                settings,
+                normal=normal,
+                new=new,
+                old_words=old / "words.txt" if settings.add_words else None,
+            )
+        graph = build_graph(lang, None, settings, G)
+        save_graph(graph, stage.dir, settings.kind)
         for name in ("tokens.txt", "words.txt"):
             shutil.copy2(lang / name, stage.dir / name)
-        print(f"{config.graph.kind}: {graph.num_states:,} states, {graph.num_arcs:,} arcs")
+        print(f"{settings.kind}: {graph.num_states:,} states, {graph.num_arcs:,} arcs")
+    if settings.add_words:
+        print(f"to decode with it: --paths.ctc-lang {lang} --paths.graph {out}")
+
+
+def sources(config, old: Path) -> list[Path]:
+    """The files beside the lang directory that the graph depends on."""
+    settings = config.graph
+    lm = Path(config.paths.lm)
+    found = []
+    if settings.add_words:
+        found += [Path(settings.add_words), old / "words.txt"]
+    if settings.kind != "HLG":
+        return found
+    if settings.grammar:
+        return [*found, Path(settings.grammar)]
+    if settings.classes:
+        return [*found, Path(settings.classes), lm / "lm.arpa"]
+    if settings.add_words and (lm / "lm.arpa").exists():
+        found.append(lm / "lm.arpa")
+    return [*found, lm / "G.fst.txt"]
+
+
+def normal_form(config):
+    """The function that gives words the form of the transcripts."""
+    from neve.text import normalize
+
+    return lambda word: normalize(word, config.text)
+
+
+def extend(config, args, old: Path, out: Path) -> None:
+    """The lang directory with the added words, a stage of its own."""
+    settings = config.graph
+    inputs = [Path(settings.add_words)]
+    inputs += [old / name for name in ("tokens.txt", "words.txt", "lexicon.txt")]
+    inputs += [path for path in (old / "lang.yaml", old / "bpe.model") if path.exists()]
+    inputs += [Path(settings.g2p)] if settings.g2p else []
+    sections = ("text", "graph.g2p_variants")
+    with open_stage("words", out, inputs, config, args, sections) as stage:
+        if stage.finished:
+            return
+        from neve.graphs import extend_lang, read_new_words
+        from neve.lang import Lang
+
+        lang = Lang.load(old)
+        pronounce = pronouncer(lang, settings.g2p, settings.g2p_variants)
+        new = read_new_words(settings.add_words, lang, normal_form(config), pronounce)
+        extended = extend_lang(lang, new.lexicon, stage.dir)
+        count = len(extended.words) - len(lang.words)
+        print(f"{count} new words, {len(new.lexicon)} pronunciations or spellings")
+
+
+def pronouncer(lang, model: str, variants: int):
+    """A function from a word to its pronunciations, by a model that is read or trained at need."""
+    loaded = []
+
+    def pronounce(word: str) -> list[tuple[str, ...]]:
+        from neve.lang import read_lexicon
+        from neve.lm import G2p
+
+        if not loaded:
+            if model:
+                loaded.append(G2p.load(model))
+            else:
+                entries, _ = read_lexicon(lang.directory / "lexicon.txt")
+                loaded.append(G2p.train([entry for entry in entries if lang.is_word(entry.word)]))
+        spoken = [found.phones for found in loaded[0](word, variants)]
+        print(*(f"{word} {' '.join(phones)}" for phones in spoken), sep="\n")
+        return spoken
+
+    return pronounce

@@ -1,5 +1,6 @@
 """Building decoding graphs: L from a lang directory, G from kaldilm's text, then HLG."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from neve.errors import NeveError
 from neve.fsa import compose_determinize_minimize, graph_from_openfst_text, read_text
+from neve.graphs.arcs import Arcs
 from neve.graphs.config import GraphConfig
 from neve.kernels import Graph, compose_ctc, connect, remove_epsilon
 from neve.lang import LexiconFst
@@ -100,25 +102,45 @@ def build_graph(
     lang_dir: str | os.PathLike,
     g_fst_txt: str | os.PathLike | None = None,
     config: GraphConfig | None = None,
+    G: Graph | None = None,
 ) -> Graph:
-    """The graph that config.kind asks for; g_fst_txt is only needed for HLG."""
+    """The graph that config.kind asks for; HLG needs a G, as a file or a graph (see `make_G`)."""
     config = config or GraphConfig()
     if config.kind == "H":
         tokens = read_symbols(Path(lang_dir) / "tokens.txt")
         return build_H(_first_disambig(tokens, lang_dir, "tokens.txt") - 1, config)
     if config.kind == "HL":
         return build_HL(lang_dir, config)
+    if G is not None:
+        scaled = dataclasses.replace(G, scores=G.scores * np.float32(config.lm_scale))
+        return _compose(lang_dir, scaled, config)
     if g_fst_txt is None:
         raise NeveError("graph.kind HLG needs a language model; build it first (stage 4)")
     return build_HLG(lang_dir, g_fst_txt, config)
 
 
 def _compose(lang_dir, G: Graph, config: GraphConfig) -> Graph:
+    tables = [read_symbols(Path(lang_dir) / name) for name in ("tokens.txt", "words.txt")]
     first = [
-        _first_disambig(read_symbols(Path(lang_dir) / name), lang_dir, name)
-        for name in ("tokens.txt", "words.txt")
+        _first_disambig(table, lang_dir, name)
+        for table, name in zip(tables, ("tokens.txt", "words.txt"))
     ]
-    return compose_ctc(build_LG(build_L(lang_dir), G, *first), config.topology == "modified")
+    L = _with_loops(build_L(lang_dir), G, *tables)
+    return compose_ctc(build_LG(L, G, *first), config.topology == "modified")
+
+
+def _with_loops(L: Graph, G: Graph, tokens: dict[str, int], words: dict[str, int]) -> Graph:
+    """L that also lets those disambiguation symbols of G pass which words.txt does not have."""
+    extra = np.unique(G.labels[G.labels > max(words.values())])
+    if not len(extra):
+        return L
+    arcs = Arcs.of(L)
+    loop = np.flatnonzero((arcs.labels == tokens["#0"]) & (arcs.src == arcs.dst))
+    if not len(loop):
+        raise NeveError("L has no loop of #0; make the lang directory again (stage 3)")
+    state, free = int(arcs.src[loop[0]]), max(tokens.values()) + 1
+    rows = [(state, state, free + i, word, 0.0) for i, word in enumerate(extra.tolist())]
+    return arcs.with_rows(rows).graph()
 
 
 def _first_disambig(symbols: dict[str, int], lang_dir, name: str) -> int:

@@ -86,8 +86,9 @@ class G2p:
                 " ".join(lacking[:5]),
             )
         sentences = [[_name(graphone) for graphone in found] for found in aligned if found]
+        alone = [_name(graphone) for graphone in _single_letters(entries, aligned)]
         fallback = (0.5, 1.0, 1.5)
-        return cls(estimate(sentences, order, discount_fallback=fallback))
+        return cls(estimate(sentences, order, alone, discount_fallback=fallback))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model, an ARPA file of graphones; .gz compresses it."""
@@ -183,6 +184,21 @@ class G2p:
         ranked = sorted(column.items(), key=lambda item: -item[1])[:beam]
         cut = ranked[0][1] - width
         return {key: score for key, score in ranked if score >= cut}
+
+
+def _single_letters(entries, aligned) -> set[Graphone]:
+    """Graphones of one letter for the letters that have none: a small lexicon has such letters.
+
+    They are those of an alignment of one letter with one phone at most.
+    """
+    used = {graphone for found in aligned if found for graphone in found}
+    letters = {mark for graphone in used for mark in graphone.letters}
+    lacking = letters - {graphone.letters for graphone in used}
+    concerned = [entry for entry in entries if lacking & set(entry.word)]
+    if not concerned:
+        return set()
+    single = align(concerned, ((1, 0), (0, 1), (1, 1)))
+    return {g for found in single if found for g in found if g.letters in lacking}
 
 
 class _Walker:
