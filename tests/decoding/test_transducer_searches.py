@@ -120,7 +120,7 @@ def test_greedy_search_takes_the_best_token_of_each_frame(kind, most):
             if best == 0:
                 break
             tokens, frames = [*tokens, best], [*frames, frame]
-            log_probs.append(scores[best])
+            log_probs.append(scores[best] - np.logaddexp.reduce(scores[1:]))
     assert len(tokens) > 2 and (most == 1 or len(set(frames)) < len(frames))
     assert (found.tokens, found.frames) == (tokens, frames)
     assert found.log_probs == pytest.approx(log_probs, abs=1e-4)
@@ -155,6 +155,27 @@ def test_a_batch_gives_what_its_rows_give(kind, search):
             assert path.log_probs == pytest.approx(same.log_probs, abs=1e-4)
 
 
+@pytest.mark.parametrize("search", [greedy_search, modified_beam_search, beam_search])
+def test_a_blank_penalty_and_a_sure_blank_leave_log_probs_of_tokens_alone(search):
+    model, encoder_out = tiny("context 2"), inputs(frames=6)
+    sure = {}
+    for penalty in (0.0, 0.01, 40.0):
+        found = search(model, encoder_out, [6], blank_penalty=penalty)
+        (path,) = found if search is greedy_search else [found[0][0]]
+        assert path.tokens and max(path.log_probs) <= 0.0
+        sure[penalty] = path
+    assert sure[0.0].tokens == sure[0.01].tokens
+    assert sure[0.0].log_probs == pytest.approx(sure[0.01].log_probs, abs=1e-4)
+    with torch.no_grad():
+        model.joiner.output.bias[0] = 40.0  # nothing but blank, and a beam that says it anyway
+    if search is not greedy_search:
+        for path in search(model, encoder_out, [6], beam=20)[0]:
+            for place, (frame, log_prob) in enumerate(zip(path.frames, path.log_probs)):
+                scores = log_probs_after(model, encoder_out[0], path.tokens[:place], frame)
+                wanted = scores[path.tokens[place]] - np.logaddexp.reduce(scores[1:])
+                assert log_prob == pytest.approx(wanted, abs=1e-4)
+
+
 @pytest.mark.parametrize("search", [modified_beam_search, beam_search])
 def test_frames_and_log_probs_are_those_of_the_best_alignment(search):
     model, encoder_out = tiny("context 2"), inputs(frames=4)
@@ -164,7 +185,8 @@ def test_frames_and_log_probs_are_those_of_the_best_alignment(search):
         assert path.frames == sorted(path.frames)
         for place, (frame, log_prob) in enumerate(zip(path.frames, path.log_probs)):
             scores = log_probs_after(model, encoder_out[0], path.tokens[:place], frame)
-            assert log_prob == pytest.approx(scores[path.tokens[place]], abs=1e-4)
+            wanted = scores[path.tokens[place]] - np.logaddexp.reduce(scores[1:])
+            assert log_prob == pytest.approx(wanted, abs=1e-4)
         if search is modified_beam_search:
             best = max(
                 (alignment_score(model, encoder_out[0], path.tokens, frames), frames)

@@ -12,6 +12,7 @@ from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
     Partial,
     TokenPath,
+    emission_log_probs,
     finished,
     grouped_best,
     joined,
@@ -74,7 +75,7 @@ def beam_search(
                 )
             if symbols == max_symbols:
                 break
-            grown = _grown(growing, partials, scores[:, 1:], beam, frame, histories)
+            grown = _grown(growing, partials, scores, beam, frame, histories)
             growing = {}
             for row, each in grown.items():
                 reached = sorted((other.score for other in ended[row].values()), reverse=True)
@@ -98,8 +99,9 @@ def _grown(
     frame: int,
     histories: Histories,
 ) -> dict[int, list[Partial]]:
-    """The `beam` best extensions of each utterance by a token, of (M, V - 1) scores of tokens."""
-    scores, tokens = scores.topk(min(beam, scores.shape[1]), dim=-1)
+    """The `beam` best extensions of each utterance by a token, of (M, V) log-probabilities."""
+    emission = emission_log_probs(scores)
+    scores, tokens = scores[:, 1:].topk(min(beam, scores.shape[1] - 1), dim=-1)
     scores, tokens = scores.cpu().numpy().astype(np.float64), tokens.cpu().numpy() + 1
     totals = scores + np.array([[partial.score] for partial in partials])
     groups = np.cumsum([0, *(len(each) for each in growing.values())])
@@ -110,7 +112,7 @@ def _grown(
             old, rank = divmod(place, scores.shape[1])
             partial, log_prob = partials[old], float(scores[old, rank])
             node = histories.extend(partial.node, int(tokens[old, rank]))
-            trail = (partial.trail, frame, log_prob)
+            trail = (partial.trail, frame, min(log_prob - emission[old], 0.0))
             total, best = float(totals[old, rank]), partial.best + log_prob
             grown[row].append(Partial(node, total, best, trail))
     return grown

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from neve.decoding.transducer.histories import Histories
-from neve.decoding.transducer.paths import TokenPath, joined, token_log_probs
+from neve.decoding.transducer.paths import (
+    TokenPath,
+    emission_log_probs,
+    joined,
+    token_log_probs,
+)
 
 
 @torch.inference_mode()
@@ -47,15 +52,18 @@ def greedy_search(
             logits = joined(
                 model, encoded, active, frame, histories, [nodes[row] for row in active]
             )
-            best = token_log_probs(logits, blank_penalty, temperature).max(dim=-1)
+            scores = token_log_probs(logits, blank_penalty, temperature)
+            emission = emission_log_probs(scores)
+            best = scores.max(dim=-1)
+            tokens, log_probs = best.indices.tolist(), best.values.tolist()
             emitting = []
-            for row, token, log_prob in zip(active, best.indices.tolist(), best.values.tolist()):
+            for row, token, log_prob, emits in zip(active, tokens, log_probs, emission):
                 path = paths[row]
                 path.score += log_prob
                 if token:
                     path.tokens.append(token)
                     path.frames.append(frame)
-                    path.log_probs.append(log_prob)
+                    path.log_probs.append(min(log_prob - emits, 0.0))
                     nodes[row] = histories.extend(nodes[row], token)
                     emitting.append(row)
             active = emitting

@@ -12,6 +12,7 @@ from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
     Partial,
     TokenPath,
+    emission_log_probs,
     finished,
     grouped_best,
     joined,
@@ -61,6 +62,7 @@ def modified_beam_search(
         nodes = [partial.node for partial in partials]
         logits = joined(model, encoded, rows, frame, histories, nodes)
         scores = token_log_probs(logits, blank_penalty, temperature)
+        emission = emission_log_probs(scores)
         # what is not among a hypothesis's best is not among the best of all
         scores, tokens = scores.topk(min(beam, scores.shape[1]), dim=-1)
         scores, tokens = scores.cpu().numpy().astype(np.float64), tokens.cpu().numpy()
@@ -78,7 +80,8 @@ def modified_beam_search(
                 partial = partials[old]
                 node, trail = partial.node, partial.trail
                 if token:
-                    node, trail = histories.extend(node, token), (trail, frame, log_prob)
+                    node = histories.extend(node, token)
+                    trail = (trail, frame, min(log_prob - emission[old], 0.0))
                 merge(found, Partial(node, total, partial.best + log_prob, trail))
             beams[row] = list(found.values())
     return [finished(partials, histories, length_norm) for partials in beams]

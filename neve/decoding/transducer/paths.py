@@ -15,9 +15,11 @@ from neve.decoding.transducer.histories import Histories
 
 @dataclasses.dataclass(slots=True)
 class TokenPath:
-    """A sequence of tokens with the frame and the log-probability of each one's emission.
+    """A sequence of tokens with the frame in which each one was emitted.
 
-    `score` is the log-probability of all alignments that the search has summed up.
+    log_probs: log-probability of each token there, given that it is not blank: how sure the model
+    is of what was said, whenever that is. score: log-probability of all alignments that the search
+    has summed up.
     """
 
     tokens: list[int]
@@ -31,7 +33,8 @@ class Partial:
     """A hypothesis under way.
 
     node: its history, in `Histories`; score: log-probability of its alignments; best: that of the
-    best one, to which `trail` belongs: (trail before, frame, log-probability) of its last token.
+    best one, to which `trail` belongs: (trail before, frame, log-probability as in `TokenPath`) of
+    its last token.
     """
 
     node: int
@@ -66,6 +69,11 @@ def token_log_probs(logits: Tensor, blank_penalty: float, temperature: float) ->
     if temperature != 1.0:
         logits = logits / temperature
     return torch.log_softmax(logits, dim=-1)
+
+
+def emission_log_probs(scores: Tensor) -> list[float]:
+    """Log-probability that it is not blank, of each row of (M, V) log-probabilities."""
+    return torch.logsumexp(scores[:, 1:], dim=-1).tolist()
 
 
 def joined(
