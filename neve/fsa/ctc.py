@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import with_data
 from neve.fsa.backends import kernel
 from neve.fsa.dense import DenseFsaVec
 from neve.fsa.fsa import Fsa
@@ -134,6 +135,10 @@ def ctc_loss(
         raise NeveError(f"pruning: must be exact or k2, not {pruning!r}")
     if reduction == "mean" and target_lengths is None:
         raise NeveError('target_lengths: needed for reduction "mean"')
+    if not isinstance(dense_fsa_vec, DenseFsaVec):
+        kind = type(dense_fsa_vec).__name__
+        raise NeveError(f"dense_fsa_vec: a DenseFsaVec is needed, not {kind}")
+    with_data(decoding_graph.scores, "decoding_graph")
     if decoding_graph.num_fsas != len(dense_fsa_vec):
         raise NeveError(
             f"decoding_graph: {decoding_graph.num_fsas} graphs for {len(dense_fsa_vec)} segments"
@@ -232,7 +237,7 @@ def _checked_log_probs(log_probs: Tensor) -> Tensor:
 
 
 def _checked_lengths(lengths: Tensor, name: str, batch: int, most: int | None) -> Tensor:
-    lengths = torch.as_tensor(lengths).cpu()
+    lengths = with_data(torch.as_tensor(lengths), name).cpu()
     if lengths.shape != (batch,) or lengths.is_floating_point():
         raise NeveError(f"{name}: {batch} whole numbers are needed, not {tuple(lengths.shape)}")
     if batch and (int(lengths.min()) < 0 or (most is not None and int(lengths.max()) > most)):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from neve.fsa.arguments import with_data
 from neve.kernels import Graph, Path
 from neve.kernels import one_best as _one_best
 
@@ -23,8 +24,8 @@ def one_best(
     """
     return _one_best(
         graph,
-        _array(log_probs, np.float32),
-        _array(lengths, None),
+        _array(log_probs, np.float32, "log_probs"),
+        _array(lengths, None, "lengths"),
         search_beam,
         min_active,
         max_active,
@@ -33,9 +34,9 @@ def one_best(
     )
 
 
-def _array(values, dtype) -> np.ndarray:
+def _array(values, dtype, name: str) -> np.ndarray:
     if hasattr(values, "detach"):
-        values = values.detach().cpu()
+        values = with_data(values.detach(), name).cpu()
         if dtype is np.float32:
             values = values.float()
         return values.numpy()

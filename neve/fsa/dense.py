@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import with_data
 from neve.fsa.fsa import Fsa, FsaVec
 
 
@@ -25,6 +26,11 @@ class DenseFsaVec:
         allow_truncate frames and is then cut at T. Raises NeveError for rows or frames out of
         range, and for NaN and +inf.
         """
+        for name, value in (
+            ("log_probs", log_probs), ("supervision_segments", supervision_segments),
+        ):  # fmt: skip
+            if not isinstance(value, Tensor):
+                raise NeveError(f"{name}: a tensor is needed, not {type(value).__name__}")
         if log_probs.ndim != 3:
             raise NeveError(f"log_probs: shape {tuple(log_probs.shape)}, (N, T, C) is needed")
         if log_probs.dtype not in (torch.float32, torch.float64):
@@ -36,7 +42,7 @@ class DenseFsaVec:
                 f"{tuple(segments.shape)} {segments.dtype}"
             )
         num_rows, num_frames, num_classes = log_probs.shape
-        rows, starts, lengths = segments.cpu().long().unbind(1)
+        rows, starts, lengths = with_data(segments, "supervision_segments").cpu().long().unbind(1)
         wrong = (rows < 0) | (rows >= num_rows) | (starts < 0) | (lengths < 0)
         wrong |= starts + lengths > num_frames + allow_truncate
         if bool(wrong.any()):

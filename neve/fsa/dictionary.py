@@ -39,6 +39,9 @@ class _K2Ragged:
         self.ragged = RaggedTensor.from_splits(state[0], state[2])
 
 
+_K2Ragged.__name__ = "RaggedTensor"  # torch before 2.5 knows safe classes by this name
+
+
 def _new(cls):
     return cls.__new__(cls)
 

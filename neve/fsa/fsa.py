@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from neve.errors import NeveError
+from neve.fsa.arguments import same_device, with_data
 from neve.fsa.ragged import RaggedTensor
 from neve.fsa.ragged_arc import RaggedArc
 from neve.fsa.text import format_k2_text, parse_k2_text, parse_openfst_text
@@ -213,6 +214,7 @@ class Fsa:
 
     def flat_states(self) -> tuple[np.ndarray, np.ndarray]:
         """(src, dst) as numpy int32, numbered through all automata."""
+        with_data(self.src, "fsas")
         offset = torch.repeat_interleave(self.state_splits[:-1], torch.diff(self.arc_splits))
         offset = offset.to(torch.int32)
         return (self.src.cpu() + offset).numpy(), (self.dst.cpu() + offset).numpy()
@@ -274,6 +276,9 @@ class Fsa:
 
     def set_scores_stochastic_(self, scores: torch.Tensor) -> None:
         """Sets `scores`, normalised: the exponentials of those that leave a state sum to 1."""
+        if scores.shape != self.scores.shape:
+            raise NeveError(f"scores: {tuple(scores.shape)} for {self.num_arcs} arcs")
+        same_device("scores", scores, "fsa", self.device)
         src = torch.from_numpy(self.flat_states()[0]).long().to(self.device)
         high = scores.detach().new_full((self.num_states,), -torch.inf)
         high = high.scatter_reduce(0, src, scores.detach(), "amax")[src]
@@ -408,6 +413,7 @@ class Fsa:
         """As arrays, with `aux_labels` and no other attribute; of one automaton only."""
         if self.num_fsas != 1:
             raise NeveError(f"one automaton is needed, this FsaVec holds {self.num_fsas}")
+        with_data(self.src, "fsa")
         aux = self.attributes.get("aux_labels")
         values, splits = aux, None
         if isinstance(aux, RaggedTensor):
@@ -591,6 +597,7 @@ def _check_arcs(arcs: Any) -> None:
         )
     if arcs.dtype != torch.int32:
         raise NeveError(f"arcs: int32 is needed, not {arcs.dtype}")
+    with_data(arcs, "arcs")
 
 
 def take(values: torch.Tensor | RaggedTensor, arc_map: torch.Tensor, filler: int | float = 0):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from neve.errors import NeveError
+from neve.fsa.arguments import same_device, whole_numbers
 from neve.fsa.dense import DenseFsaVec
 from neve.fsa.fsa import Fsa, FsaVec
 from neve.fsa.ragged import RaggedTensor
@@ -30,7 +31,7 @@ def get_lattice(
     """
     from neve.fsa.lattice import intersect_dense_pruned
 
-    lengths = log_prob_len.to("cpu", torch.int32)
+    lengths = whole_numbers(log_prob_len, "log_prob_len").to(torch.int32)
     if lengths.shape != log_prob.shape[:1]:
         raise NeveError(
             f"log_prob_len: {tuple(lengths.shape)} lengths for {len(log_prob)} rows of log_prob"
@@ -101,7 +102,13 @@ def compose_arc_maps(
         return RaggedTensor.from_splits(splits, found)
     if isinstance(step1_arc_map, RaggedTensor):
         return step1_arc_map[step2_arc_map]
+    same_device("step2_arc_map", step2_arc_map, "step1_arc_map", step1_arc_map.device)
     index = step2_arc_map.long()
+    if len(index) and int(index.max()) >= len(step1_arc_map):
+        raise NeveError(
+            f"step2_arc_map: {int(index.max())} is none of the {len(step1_arc_map)} arcs of "
+            "step1_arc_map"
+        )
     if len(step1_arc_map) == 0:
         return torch.full_like(step2_arc_map, -1)
     return torch.where(index >= 0, step1_arc_map[index], -1)
@@ -123,8 +130,18 @@ def create_sparse(
             f"rows, cols and values must be of one length, not {tuple(rows.shape)}, "
             f"{tuple(cols.shape)} and {tuple(values.shape)}"
         )
+    for name, numbers in (("rows", rows), ("cols", cols)):
+        same_device(name, numbers, "values", values.device)
+        whole = whole_numbers(numbers, name)
+        if len(whole) and int(whole.min()) < 0:
+            raise NeveError(f"{name}: {int(whole.min())} is negative")
     if min_col_index is not None:
         keep = cols >= min_col_index
         rows, cols, values = rows[keep], cols[keep], values[keep]
     places = torch.stack((rows, cols)).long()
+    if size is None:
+        return torch.sparse_coo_tensor(places, values, check_invariants=True)
+    for name, numbers, limit in (("rows", rows, size[0]), ("cols", cols, size[1])):
+        if len(numbers) and int(numbers.max()) >= limit:
+            raise NeveError(f"{name}: {int(numbers.max())} does not fit in size {tuple(size)}")
     return torch.sparse_coo_tensor(places, values, size, check_invariants=True)

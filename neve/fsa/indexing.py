@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import same_device, whole_numbers
 
 if TYPE_CHECKING:
     from neve.fsa.ragged import RaggedTensor
@@ -18,8 +19,8 @@ def index_select(src: Tensor, index: Tensor, default_value: float = 0) -> Tensor
 
     Differentiable with respect to src.
     """
-    if index.ndim != 1 or index.is_floating_point():
-        raise NeveError(f"index: one row of whole numbers is needed, not {index.dtype}")
+    whole_numbers(index, "index")
+    same_device("index", index, "src", src.device)
     if len(index) and (int(index.max()) >= len(src) or int(index.min()) < -1):
         raise NeveError(f"index: must be in -1..{len(src) - 1}")
     if len(src) == 0:
@@ -30,6 +31,13 @@ def index_select(src: Tensor, index: Tensor, default_value: float = 0) -> Tensor
 
 def index_add(index: Tensor, value: Tensor, in_out: Tensor) -> None:
     """Adds value[i] to in_out[index[i]] in place, but for those with index -1."""
+    places = whole_numbers(index, "index")
+    for name, other in (("index", index), ("value", value)):
+        same_device(name, other, "in_out", in_out.device)
+    if value.shape != (len(index), *in_out.shape[1:]):
+        raise NeveError(f"value: {tuple(value.shape)} for {len(index)} numbers of index")
+    if len(places) and not -1 <= int(places.min()) <= int(places.max()) < len(in_out):
+        raise NeveError(f"index: must be in -1..{len(in_out) - 1}")
     keep = index >= 0
     in_out.index_add_(0, index[keep].long(), value[keep])
 

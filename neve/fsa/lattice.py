@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import whole_numbers
 from neve.fsa.backends import kernel
 from neve.fsa.backends.structures import Graphs, Lattices
 from neve.fsa.dense import DenseFsaVec
@@ -97,7 +98,7 @@ def intersect_dense(
                 "goes with which"
             )
         a_to_b_map = torch.arange(count)
-    segments = a_to_b_map.cpu().long()
+    segments = whole_numbers(a_to_b_map, "a_to_b_map")
     if segments.shape != (count,) or (
         count and not 0 <= int(segments.min()) <= int(segments.max()) < len(b_fsas)
     ):
@@ -119,7 +120,11 @@ def _graphs(
     a_fsas: Fsa | Graph, b_fsas: DenseFsaVec, segments: Tensor | None
 ) -> tuple[Fsa, Graphs, Tensor]:
     """(the graphs, the same as the kernels want them, the first arc of each sequence's graph)."""
+    if not isinstance(b_fsas, DenseFsaVec):
+        raise NeveError(f"b_fsas: a DenseFsaVec is needed, not {type(b_fsas).__name__}")
     fsa = Fsa.from_graph(a_fsas) if isinstance(a_fsas, Graph) else a_fsas
+    if not isinstance(fsa, Fsa):
+        raise NeveError(f"a_fsas: an Fsa or a Graph is needed, not {type(fsa).__name__}")
     if fsa.device != b_fsas.device:
         if not isinstance(a_fsas, Graph):
             raise NeveError(f"a_fsas: on {fsa.device}, but b_fsas is on {b_fsas.device}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neve import kernels
 from neve.errors import NeveError
+from neve.fsa.arguments import same_device, whole_numbers
 from neve.fsa.fsa import Fsa, FsaVec
 from neve.fsa.list_maps import from_lists
 from neve.fsa.ragged import RaggedTensor
@@ -362,10 +363,8 @@ def create_fsa_vec(fsas: Sequence[Fsa]) -> FsaVec:
 
 def index_fsa(src: FsaVec, indexes: Tensor) -> FsaVec:
     """Automata `indexes` (int32) of an FsaVec, in that order."""
-    chosen = indexes.cpu().long()
-    if chosen.ndim != 1 or (
-        len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < src.num_fsas
-    ):
+    chosen = whole_numbers(indexes, "indexes")
+    if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < src.num_fsas:
         raise NeveError(f"indexes: a row of numbers in 0..{src.num_fsas - 1} is needed")
     arcs, states = (torch.diff(x)[chosen] for x in (src.arc_splits, src.state_splits))
     splits = [torch.nn.functional.pad(x.cumsum(0), (1, 0)) for x in (states, arcs)]
@@ -384,6 +383,7 @@ def replace_fsa(
     one side are kept, with fillers for arcs of the other. With ret_arc_map also the arcs (int32,
     -1: none) of src and of index that each arc comes from.
     """
+    same_device("src", src.scores, "index", index.device)
     _one(index, "index")
     labels = index.labels.cpu().long()
     which = labels - symbol_begin_range

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import whole_numbers
 from neve.fsa.fsa import Fsa, FsaVec
 from neve.fsa.ragged import RaggedTensor
 from neve.kernels.product import product
@@ -45,7 +46,7 @@ def intersect_device(
     a_fsas is arc-sorted) and makes no difference here. Others as for `intersect`.
     """
     _same_device(a_fsas, b_fsas)
-    which = b_to_a_map.cpu().long()
+    which = whole_numbers(b_to_a_map, "b_to_a_map")
     if which.shape != (b_fsas.num_fsas,) or (
         len(which) and not 0 <= int(which.min()) <= int(which.max()) < a_fsas.num_fsas
     ):

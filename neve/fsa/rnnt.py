@@ -312,6 +312,7 @@ def get_rnnt_prune_ranges(
             f"px_grad: (B, S, T') is needed for py_grad (B, S+1, T), not {tuple(px_grad.shape)} "
             f"for {tuple(py_grad.shape)}"
         )
+    checked_scores(px_grad=px_grad, py_grad=py_grad)
     batch, num_symbols, frames = len(px_grad), px_grad.shape[1], py_grad.shape[2]
     regular = px_grad.shape[2] == frames + 1
     boundary = checked_boundary(boundary, batch, num_symbols, frames, px_grad.device)

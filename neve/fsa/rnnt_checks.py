@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import with_data
 
 TYPES = ("regular", "modified", "constrained")
 
@@ -91,6 +92,7 @@ def checked_boundary(
         whole = torch.tensor([0, 0, num_symbols, frames], dtype=torch.int64, device=device)
         boundary = whole.repeat(batch, 1)
     _is_int64("boundary", boundary, (batch, 4))
+    with_data(boundary, "boundary")
     if boundary.device.type == "cpu":  # elsewhere it would wait for the device
         s0, t0, s1, t1 = boundary.unbind(1)
         wrong = (s0 < 0) | (s1 < s0) | (s1 > num_symbols) | (t0 < 0) | (t1 < t0) | (t1 > frames)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arguments import with_data
 from neve.fsa.fsa import Fsa, FsaVec, ragged_of, take
 from neve.fsa.ragged import RaggedTensor, cat
 from neve.fsa.ragged_shape import RaggedShape
@@ -205,6 +206,7 @@ class RnntDecodingStreams:
             raise NeveError(f"logprobs: a tensor of shape {needed} is needed, not {found}")
         if not logprobs.is_floating_point():
             raise NeveError(f"logprobs: floats are needed, not {logprobs.dtype}")
+        with_data(logprobs, "logprobs")
         values = np.ascontiguousarray(logprobs.detach().to("cpu", torch.float32).numpy())
         if values.size and not values.max() < np.inf:
             row = int(np.nonzero(~(values < np.inf).all(axis=1))[0][0])

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neve.errors import NeveError
+
 # name: (shift, constant) of log(1 + exp(x - shift)) - 0.08 x - constant; SwooshR(0) is 0
 _CURVES = {"l": (4.0, 0.035), "r": (1.0, 0.313261687)}
 
@@ -35,6 +37,8 @@ class _Swoosh(torch.autograd.Function):
 
 
 def _swoosh(x: Tensor, dropout_prob: float, curve: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise NeveError(f"x: a tensor is needed, not {type(x).__name__}")
     if not x.requires_grad:
         return _value(x, curve)
     if x.dtype == torch.float64:  # exact, for checking gradients

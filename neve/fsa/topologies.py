@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from neve.errors import NeveError
+from neve.fsa.arguments import whole_number
 from neve.fsa.fsa import Fsa, FsaVec
 from neve.fsa.operations import remove_epsilon_and_add_self_loops
 from neve.fsa.ragged import RaggedTensor
@@ -28,6 +29,8 @@ def _rows(lists, name: str, lowest: int = 1) -> tuple[np.ndarray, np.ndarray]:
         flat = lists.values.cpu().numpy()
         lengths = np.diff(lists.row_splits.cpu().numpy()).astype(np.int64)
     else:
+        if not all(hasattr(row, "__len__") for row in lists):
+            raise NeveError(f"{name}: whole numbers are needed, or lists of them, not {lists!r}")
         lengths = np.array([len(row) for row in lists], np.int64)
         flat = as_int32([number for row in lists for number in row], name)
     if flat.dtype != np.int32:
@@ -67,8 +70,7 @@ def ctc_topo(
     blank between; in the modified one it needs none, and there are 4M+2 arcs instead of (M+1)(M+2).
     (k2's ctc_topo, arcs in the same order.)
     """
-    if max_token < 0:
-        raise NeveError(f"max_token must not be negative, it is {max_token}")
+    whole_number(max_token, "max_token", 0)
     m = max_token
     if modified:
         rows = [(0, 0, j, j) for j in range(m + 1)]
@@ -198,7 +200,6 @@ def linear_fst_with_self_loops(fsts: Fsa) -> Fsa:
 
 def trivial_graph(max_token: int, device: str | torch.device | None = None) -> Fsa:
     """One state with a loop for each of the tokens 1..max_token, which it also emits."""
-    if max_token < 1:
-        raise NeveError(f"max_token must be at least 1, it is {max_token}")
+    whole_number(max_token, "max_token", 1)
     rows = [(0, 0, j, j) for j in range(1, max_token + 1)]
     return _fsa([*rows, (0, 1, -1, -1)], 2).to(device or "cpu")
