@@ -113,7 +113,7 @@ def test_dense_scores_of_a_wrong_kind_are_named():
     assert DenseFsaVec(padded, segments((0, 0, 2))).lengths.tolist() == [2]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 3), max_size=4), st.integers(0, 7))
 def test_the_log_total_of_an_utterance_graph_is_the_ctc_likelihood(seed, tokens, num_frames):
     log_probs = random_log_probs(seed, 1, num_frames, 4)
@@ -133,7 +133,7 @@ def test_the_log_total_of_an_utterance_graph_is_the_ctc_likelihood(seed, tokens,
     torch.testing.assert_close(total, -wanted.double(), rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([(0.5, 0.5, 1, 2), (4.0, 2.0, 1, 3), WIDE]))
 def test_one_best_is_the_shortest_path_of_the_lattice(seed, beams):
     log_probs = random_log_probs(seed, 3, 9, 4)

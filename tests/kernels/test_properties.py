@@ -16,7 +16,7 @@ from neve.kernels import (
 )
 
 LABELS = (1, 2)
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=200, deadline=None)
 
 
 @st.composite

@@ -113,7 +113,7 @@ def within_beam(kept, totals, output_beam):
     return wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     num_frames=st.integers(0, 45),
@@ -146,7 +146,7 @@ def test_lattices_are_the_specified_ones(
     assert path.arc_scores.tolist() == lattice.scores[best].tolist()
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(200))
 def test_wide_beams_find_the_best_of_all_paths(seed):
     graph, log_probs, lengths = random_task(seed, 4)
     paths = [(0.0, 0, ())]
