@@ -76,7 +76,7 @@ class Counter:
         progress = Progress(f"{self.order}-grams", 3 * len(self.tokens))
         word_bits = self.size.bit_length()
         capacity = max(1, min(self.rows, 1 << (63 - word_bits) // 2) - 2)
-        bounds = _cut(below.count, capacity, self.rows)
+        bounds = _cut(below.count, capacity, max(self.rows, self.size))
         runs = _Runs(self, bounds, progress)
         grams = Grams(
             self.array("context", np.int64),

@@ -42,6 +42,7 @@ def estimate_on_disk(
     files are in `scratch`."""
     rows = max(FEWEST_ROWS, memory // BYTES_PER_ROW)
     counter = Counter(text, order, rows, scratch)
+    rows = max(rows, len(text.words))
     grams = [counter.unigrams()]
     while len(grams) < order:
         grams.append(counter.next_order(grams[-1]))
