@@ -16,10 +16,23 @@ HERE = Path(__file__).parent
 FAMILIES = sorted(path.stem for path in HERE.glob("cuda_*.py") if path.stem != "cuda_compiles")
 
 try:
-    import triton  # noqa: F401
+    import triton
+    import triton.language
 except ModuleNotFoundError:
     triton = None
-needs_triton = pytest.mark.skipif(triton is None, reason="triton is not installed")
+# torch before 2.6 brings along a triton that is older
+usable = triton is not None and hasattr(triton.language, "gather")
+needs_triton = pytest.mark.skipif(not usable, reason="triton 3.2 or newer is not installed")
+
+
+@pytest.mark.skipif(triton is None or usable, reason="triton is new enough, or none")
+def test_an_old_triton_is_refused():
+    code = (
+        "from neve.errors import NeveError\n"
+        "try: import neve.fsa.backends.cuda.rnnt\n"
+        "except NeveError as error: print(error)"
+    )
+    assert "is too old" in run("-c", code)
 
 
 def run(*command, **environment):
