@@ -16,7 +16,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "TdnnLstm": ".tdnn",
         "TransducerModel": ".transducer",
         "Zipformer": ".zipformer",
+        "LanguageModel": ".lm",
         "build_encoder": ".ctc",
+        "load_lm": ".lm",
         "load_model": ".load",
     },
 )
