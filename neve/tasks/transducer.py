@@ -19,10 +19,9 @@ from neve.models import TransducerModel
 from neve.models.scheduled import set_batches
 from neve.tasks.ctc_targets import CtcTargets, ctc_losses, frames_needed, greedy_tokens
 from neve.tasks.losses import Forward, Lattice
+from neve.tasks.losses.lattice import BLANK, padded
 from neve.tasks.speech import SpeechTask
 from neve.training import BatchLoss, Progress
-
-BLANK = 0
 
 
 class TransducerTask(SpeechTask):
@@ -182,14 +181,3 @@ class TransducerTask(SpeechTask):
         if self.config.ctc_weight:
             figures["ctc_errors"] = ctc_errors / max(ctc_count, 1.0)
         return figures
-
-
-def padded(targets: list[list[int]], lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Symbols (N, S), padded with blanks, and the losses' boundary (N, 4) for (N,) frames."""
-    longest = max(1, *map(len, targets)) if targets else 1
-    symbols = torch.tensor([row + [BLANK] * (longest - len(row)) for row in targets])
-    boundary = torch.zeros(len(targets), 4, dtype=torch.int64)
-    boundary[:, 2] = torch.tensor([len(row) for row in targets])
-    boundary = boundary.to(lengths.device)
-    boundary[:, 3] = lengths
-    return symbols.to(lengths.device), boundary

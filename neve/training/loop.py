@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -98,6 +98,7 @@ class Position:
         loss, size: sum of the losses times their data, and of the data.
         seconds: time spent on it.
         rate: the last learning rate.
+        stats: sums of further figures times their data.
     """
 
     batches: int = 0
@@ -105,6 +106,7 @@ class Position:
     size: float = 0.0
     seconds: float = 0.0
     rate: float = 0.0
+    stats: dict[str, float] = field(default_factory=dict)
 
 
 class Run:
@@ -301,6 +303,9 @@ class Run:
         self.size += update.size
         self.position.loss += update.loss * update.size
         self.position.size += update.size
+        for name, value in update.stats.items():
+            before = self.position.stats.get(name, 0.0)
+            self.position.stats[name] = before + value * update.size
         self.norm = update.norm
 
     def line(self, number: int, speed: float) -> str:
@@ -331,6 +336,7 @@ class Run:
             content = self.content()
         if self.group.leader:
             figures = {"loss": position.loss / position.size, "lr": position.rate}
+            figures.update({name: x / position.size for name, x in position.stats.items()})
             speed = position.size / position.seconds
             self.curves.add("train", number, self.step, **figures, speed=speed)
             line = f"epoch {number}/{config.epochs} done in {clock(position.seconds)}"

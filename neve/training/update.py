@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -44,11 +44,12 @@ class LossModule(nn.Module):
 @dataclass
 class Update:
     """Figures of an update, over all processes: mean loss, data in the task's unit, the norm of the
-    gradient before clipping."""
+    gradient before clipping; `BatchLoss.stats` of this process's batches, weighed."""
 
     loss: float
     size: float
     norm: float
+    stats: dict[str, float] = field(default_factory=dict)
 
 
 class Updater:
@@ -128,7 +129,7 @@ class Updater:
             return None
         self.optimizer.step()
         self.scale.good()
-        return Update(loss / weight, size, norm)
+        return Update(loss / weight, size, norm, mean_stats(losses))
 
     def together(self, last: bool) -> contextlib.AbstractContextManager:
         """Gradients are exchanged with the other processes after the last batch alone."""
@@ -212,3 +213,13 @@ class Updater:
             raise NeveError(f"{message}More than {limit} were not finite. {NONFINITE_REMEDY}")
         if self.group.leader:
             log.warning("%sSkipped (%d so far)", message, self.nonfinite)
+
+
+def mean_stats(losses: Sequence[BatchLoss]) -> dict[str, float]:
+    """The further figures of batches, each weighed as its loss is."""
+    weight = max(sum(loss.weight for loss in losses), 1e-30)
+    names = dict.fromkeys(name for loss in losses for name in loss.stats)
+    return {
+        name: sum(loss.weight * loss.stats.get(name, 0.0) for loss in losses) / weight
+        for name in names
+    }

@@ -57,6 +57,9 @@ class ToyLoader:
     def transcripts(self):
         return list(self.texts)
 
+    def largest(self, size):
+        return next(iter(self))
+
     def view(self, number):
         rows = [said(text, seed=1000 * number + i, **self.how) for i, text in enumerate(self.texts)]
         lengths = torch.tensor([len(row) for row in rows])

@@ -13,7 +13,7 @@ from neve.export import pack
 from neve.frontend import FeatureConfig, Frontend
 from neve.models import load_model
 from neve.tasks import make_task
-from neve.training import Progress
+from neve.training import Progress, TrainingConfig, memory_report
 
 FEATURES = FeatureConfig(num_bins=BINS)
 
@@ -303,6 +303,20 @@ def test_a_batch_of_two_views_is_described(toy):
     (batch,) = task.train_batches(1)
     assert "6 utterances in two views of up to" in task.describe(batch)
     assert any("loss.cr_weight" in line for line in task.memory_knobs())
+
+
+@pytest.mark.parametrize("kind", ["ctc", "transducer"])
+def test_memory_is_measured_with_all_losses_and_the_given_weights(toy, kind, tmp_path):
+    path = tmp_path / "averaged.pt"
+    first = toy(kind, attention_weight=0.4)
+    with torch.no_grad():
+        next(iter(first.model.parameters())).fill_(0.25)
+    torch.save({"model": first.model.state_dict()}, path)
+    training = {"init": str(path), "learning_rate": 0.0, "weight_decay": 0.0}
+    task = toy(kind, training=training, **EVERYTHING)
+    report = memory_report(task, TrainingConfig(device="cpu", **training))
+    assert "activations" in report and "loss.cr_weight: it makes two views" in report
+    assert (next(iter(task.model.parameters())) == 0.25).all()
 
 
 @pytest.mark.parametrize("kind", ["ctc", "transducer"])

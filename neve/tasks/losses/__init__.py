@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Denominator": ".mmi",
         "Forward": ".further",
         "FurtherLosses": ".further",
-        "Lattice": ".further",
+        "Lattice": ".lattice",
         "Teacher": ".teacher",
         "attention_losses": ".attention",
         "check_losses": ".checks",

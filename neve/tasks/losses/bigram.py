@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from neve.kernels import Graph
 
+LEAST = 1e-30  # a probability that float32 still multiplies
+
 
 class BigramTotals(nn.Module):
     """Log-sums over all paths of a model in which the last token alone is the history.
@@ -30,6 +32,7 @@ class BigramTotals(nn.Module):
         src, labels = graph.src, graph.labels
         scores[src, np.maximum(labels, 0)] = np.exp(graph.scores.astype(np.float64))
         after[labels[labels > 0]] = graph.dst[labels > 0]
+        scores = np.maximum(scores, LEAST)
         within = scores[after[1:]]
         follow = torch.from_numpy(within[:, 1:]).float()
         # a token that follows itself needs a blank between

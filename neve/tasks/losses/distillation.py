@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from neve.tasks.losses.frames import divergences, summed
-
-BLANK = 0
+from neve.tasks.losses.lattice import BLANK
 
 
 def softened(scores: Tensor, temperature: float) -> Tensor:

@@ -13,22 +13,8 @@ from neve.models import TransducerModel
 from neve.tasks.losses.attention import attention_losses
 from neve.tasks.losses.consistency import consistency_losses
 from neve.tasks.losses.distillation import frame_distillation, lattice_distillation
+from neve.tasks.losses.lattice import Lattice
 from neve.tasks.losses.smoothing import smoothing_losses
-
-
-@dataclass
-class Lattice:
-    """A transducer's pruned lattice: places (frame, number of symbols said) that are looked at.
-
-    logits (M, T, R, V); symbols (M, S), padded with blanks; ranges (M, T, R) and boundary (M, 4)
-    as `neve.fsa.rnnt_loss_pruned` has them; simple (M,) the losses that chose the ranges.
-    """
-
-    simple: Tensor
-    logits: Tensor
-    symbols: Tensor
-    ranges: Tensor
-    boundary: Tensor
 
 
 @dataclass
@@ -61,7 +47,7 @@ class Term:
     name: str
     weight: float
     items: Tensor
-    count: int
+    count: float
 
 
 class FurtherLosses:
@@ -172,7 +158,7 @@ class FurtherLosses:
         else:
             listed = mwer.ctc_hypotheses(forward.log_probs, forward.lengths, config.mwer_beam)
             scores = mwer.ctc_scores(forward.log_probs, forward.lengths, listed)
-        rows = torch.tensor([row for row, _ in listed], device=device)
+        rows = torch.tensor([row for row, _ in listed], dtype=torch.int64).to(device)
         errors = mwer.word_errors(self.lang, listed, references)
         errors = torch.tensor(errors, dtype=scores.dtype, device=device)
         items = mwer.expected_errors(scores, rows, errors, len(references))

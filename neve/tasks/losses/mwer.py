@@ -16,8 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from neve.fsa import rnnt_loss
 from neve.lang import Lang
 from neve.tasks.ctc_targets import ctc_losses
-
-BLANK = 0
+from neve.tasks.losses.lattice import BLANK, padded
 
 # A hypothesis of each list: its row in the batch and its tokens.
 Hypotheses = list[tuple[int, list[int]]]
@@ -50,7 +49,7 @@ def ctc_hypotheses(log_probs: Tensor, lengths: Tensor, beam: int) -> Hypotheses:
 
 def ctc_scores(log_probs: Tensor, lengths: Tensor, hypotheses: Hypotheses) -> Tensor:
     """(M,) log-probabilities of hypotheses, their alignments summed."""
-    rows = torch.tensor([row for row, _ in hypotheses], device=log_probs.device)
+    rows = torch.tensor([row for row, _ in hypotheses], dtype=torch.int64).to(log_probs.device)
     return -ctc_losses(log_probs[rows], lengths[rows], [tokens for _, tokens in hypotheses])
 
 
@@ -96,12 +95,8 @@ def transducer_scores(
 
     found = []
     for row, sequences in by_row.items():
-        count, longest = int(lengths[row]), max(1, *map(len, sequences))
-        symbols = torch.tensor([s + [BLANK] * (longest - len(s)) for s in sequences])
-        boundary = torch.zeros(len(sequences), 4, dtype=torch.int64)
-        boundary[:, 2] = torch.tensor([len(s) for s in sequences])
-        boundary[:, 3] = count
-        symbols, boundary = symbols.to(encoded.device), boundary.to(encoded.device)
+        count = int(lengths[row])
+        symbols, boundary = padded(sequences, lengths[row].expand(len(sequences)))
         predicted = model.predictor(torch.nn.functional.pad(symbols, (1, 0), value=BLANK))
         predicted = model.joiner.project_predictor(predicted)
         arguments = (projected[row, :count], predicted, symbols, boundary)
