@@ -71,7 +71,8 @@ def run(config, args) -> None:
             shutil.copy2(lang / name, stage.dir / name)
         print(f"{settings.kind}: {graph.num_states:,} states, {graph.num_arcs:,} arcs")
     if settings.add_words:
-        print(f"to decode with it: --paths.ctc-lang {lang} --paths.graph {out}")
+        key = "lang" if config.paths.lang == config.paths.ctc_lang else "ctc-lang"
+        print(f"to decode with it: --paths.{key} {lang} --paths.graph {out}")
 
 
 def sources(config, old: Path) -> list[Path]:
@@ -83,10 +84,12 @@ def sources(config, old: Path) -> list[Path]:
         found += [Path(settings.add_words), old / "words.txt"]
     if settings.kind != "HLG":
         return found
+    if settings.classes:
+        found.append(Path(settings.classes))
     if settings.grammar:
         return [*found, Path(settings.grammar)]
-    if settings.classes:
-        return [*found, Path(settings.classes), lm / "lm.arpa"]
+    if settings.classes or settings.add_words_prob.startswith("$"):
+        return [*found, lm / "lm.arpa"]
     if settings.add_words and (lm / "lm.arpa").exists():
         found.append(lm / "lm.arpa")
     return [*found, lm / "G.fst.txt"]
@@ -111,32 +114,18 @@ def extend(config, args, old: Path, out: Path) -> None:
         if stage.finished:
             return
         from neve.graphs import extend_lang, read_new_words
-        from neve.lang import Lang
+        from neve.lang import Lang, read_lexicon
+        from neve.lm.g2p import Pronouncer
 
         lang = Lang.load(old)
-        pronounce = pronouncer(lang, settings.g2p, settings.g2p_variants)
+        pronounce = Pronouncer(
+            lambda: [e for e in read_lexicon(old / "lexicon.txt")[0] if lang.is_word(e.word)],
+            settings.g2p,
+            settings.g2p_variants,
+        )
         new = read_new_words(settings.add_words, lang, normal_form(config), pronounce)
         extended = extend_lang(lang, new.lexicon, stage.dir)
         count = len(extended.words) - len(lang.words)
-        print(f"{count} new words, {len(new.lexicon)} pronunciations or spellings")
-
-
-def pronouncer(lang, model: str, variants: int):
-    """A function from a word to its pronunciations, by a model that is read or trained at need."""
-    loaded = []
-
-    def pronounce(word: str) -> list[tuple[str, ...]]:
-        from neve.lang import read_lexicon
-        from neve.lm import G2p
-
-        if not loaded:
-            if model:
-                loaded.append(G2p.load(model))
-            else:
-                entries, _ = read_lexicon(lang.directory / "lexicon.txt")
-                loaded.append(G2p.train([entry for entry in entries if lang.is_word(entry.word)]))
-        spoken = [found.phones for found in loaded[0](word, variants)]
-        print(*(f"{word} {' '.join(phones)}" for phones in spoken), sep="\n")
-        return spoken
-
-    return pronounce
+        print(f"{count} new words, {len(new.lexicon)} pronunciations or spellings:")
+        for word, tokens in new.lexicon:
+            print(f"  {word} {' '.join(tokens)}")

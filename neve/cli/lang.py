@@ -33,6 +33,19 @@ def make(config, args, section: str, out: str) -> None:
     with open_stage("lang", out, inputs, config, args, depends) as stage:
         if stage.finished:
             return
-        from neve.lang import build_lang
+        from neve.lang import build_lang, normal_lexicon
 
-        build_lang(settings, train, lexicon, stage.dir, dev=dev, text=config.text)
+        pronounce = None
+        if settings.oov == "g2p" and lexicon is not None:
+            from neve.lm.g2p import Pronouncer
+
+            pronounce = Pronouncer(lambda: normal_lexicon(lexicon, config.text)[0])
+        build_lang(
+            settings,
+            train,
+            lexicon,
+            stage.dir,
+            dev=dev,
+            text=config.text,
+            pronounce=pronounce,
+        )

@@ -36,6 +36,7 @@ VERBS: dict[str, str] = {
     "pack": "9",
     "transcribe": "",
     "g2p": "",
+    "spot": "",
     "doctor": "",
 }
 OVERRIDE = re.compile(r"--(?P<key>[A-Za-z][\w-]*(?:\.[\w-]+)+|tag|title)(?:=(?P<value>.*))?", re.S)

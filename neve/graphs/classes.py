@@ -28,10 +28,10 @@ from neve.graphs.arcs import Arcs
 from neve.kernels import Graph
 from neve.lang import SymbolTable
 from neve.lang.lines import read_lines
+from neve.lm.classes import is_class, normal_words
 
 log = logging.getLogger(__name__)
 
-CLASS = re.compile(r"\$[^\W\d]\w*")
 NAMED = 20  # how many words an error message names
 
 
@@ -41,11 +41,6 @@ class Entry(NamedTuple):
     words: tuple[str, ...]
     weight: float
     where: str
-
-
-def is_class(word: str) -> bool:
-    """Whether a word of a language model stands for a class: $NAME."""
-    return CLASS.fullmatch(word) is not None
 
 
 def class_file(name: str) -> str:
@@ -71,11 +66,7 @@ def read_class(path: str | os.PathLike, normal: Callable[[str], str] | None = No
         value = float(weight) if _is_number(weight) else math.nan if weight.strip() else 1.0
         if not 0.0 < value < math.inf:
             raise NeveError(f"{where}: the weight {weight.strip()!r} is not a number above 0")
-        words = phrase.split()
-        if normal is not None:
-            words = [
-                w for word in words for w in ([word] if is_class(word) else normal(word).split())
-            ]
+        words = normal_words(phrase, normal)
         if not words:
             raise NeveError(f"{where}: there is no word in {line!r} (section text)")
         entries.append(Entry(tuple(words), value, where))

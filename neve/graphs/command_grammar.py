@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from neve.fsa import Fsa, connect, determinize, remove_epsilon
 from neve.graphs.arcs import Arcs
 from neve.kernels import Graph
 from neve.lang import SymbolTable
+from neve.lm.classes import is_class
 
 HALF = math.log(0.5)
 NULL, VOID = "NULL", "VOID"
@@ -47,14 +48,23 @@ class CommandGrammar:
     def __init__(self, source: Source, rules: dict[str, Node], public: list[str]):
         self.source, self.rules, self.public = source, rules, public
 
-    def graph(self, words: SymbolTable) -> Graph:
+    @property
+    def classes(self) -> list[str]:
+        """The classes ($NAME) among the words of the grammar, sorted."""
+        nodes = (found for node in self.rules.values() for found in _all_nodes(node))
+        return sorted({text for kind, text, _ in nodes if kind == "word" and is_class(text)})
+
+    def graph(self, words: SymbolTable, class_ids: Mapping[str, int] | None = None) -> Graph:
         """G: an acceptor whose labels are ids of `words`, deterministic and without epsilons.
+
+        Classes have the labels `class_ids`, for `expand_classes`.
 
         Raises NeveError with file, line and column for words that the table lacks, rules that are
         not defined, recursion other than at the end of a rule, and if no sentence can be said.
         """
-        self.check(words)
-        builder = _Builder(self, words)
+        class_ids = class_ids or {}
+        self.check(words, class_ids)
+        builder = _Builder(self, {**{word: words[word] for word in words}, **class_ids})
         start, end = builder.state(), builder.state()
         share = -math.log(len(self.public))
         for name in self.public:
@@ -66,13 +76,15 @@ class CommandGrammar:
     def fail(self, at: int, message: str):
         raise NeveError(f"{self.source.where(at)}: {message}")
 
-    def check(self, words: SymbolTable) -> None:
+    def check(self, words: SymbolTable, classes: Container[str] = ()) -> None:
         """Raise NeveError for what `graph` would refuse before it begins."""
         missing = {}
         for node in self.rules.values():
             for kind, content, at in _all_nodes(node):
                 if kind == "rule" and content not in self.rules and content not in (NULL, VOID):
                     self.fail(at, f"the rule <{content}> is not defined")
+                if kind == "word" and content in classes:
+                    continue
                 if kind == "word" and (content not in words or words[content] >= words["#0"]):
                     missing.setdefault(content, at)
         if missing:
@@ -162,7 +174,7 @@ class _Builder:
 
     MOST, DEEP = 5_000_000, 60  # arcs, rules within rules
 
-    def __init__(self, grammar: CommandGrammar, words: SymbolTable):
+    def __init__(self, grammar: CommandGrammar, words: Mapping[str, int]):
         self.grammar, self.words = grammar, words
         self.rows: list[tuple[int, int, int, int, float]] = []
         self.count = 0

@@ -4,7 +4,7 @@ JSGF is the Java Speech Grammar Format 1.0: `#JSGF V1.0;`, `grammar NAME;`, then
 `public <name> = expansion;`. Sentences are those of the public rules. An expansion has words,
 "words in quotes", <rules>, sequences, (groups), [optional parts], | alternatives, perhaps all with
 /weights/, and the operators * and +. <NULL> is nothing, <VOID> cannot be said. {Tags} are read and
-have no meaning here; `import` is refused.
+have no meaning here; `import` is refused. A word $NAME is a class (`neve.graphs.classes`).
 
 A file without the #JSGF line has a rule on each line, `name = expansion`, which goes on in lines
 that begin with a space; # begins a comment, and the first rule has the sentences.
@@ -22,6 +22,7 @@ from neve.errors import NeveError
 from neve.fsa import read_text
 from neve.graphs.command_grammar import NULL, VOID, CommandGrammar, Node, Source
 from neve.lang import SymbolTable
+from neve.lm.classes import normal_words
 
 DEEP = 60  # groups within groups
 TOKEN = re.compile(
@@ -250,9 +251,7 @@ class _Parser:
 
     def words(self, token: Token) -> Node:
         text = re.sub(r"\\(.)", r"\1", token.text) if token.kind == "quoted" else token.text
-        words = text.split()
-        if self.normal is not None:
-            words = " ".join(map(self.normal, words)).split()
+        words = normal_words(text, self.normal)
         if not words:
             self.fail(token.at, f"{token.text!r} has no word in normal form (section text)")
         nodes = [("word", word, token.at) for word in words]

@@ -18,7 +18,7 @@ import numpy as np
 
 from neve.errors import NeveError
 from neve.graphs.arcs import Arcs
-from neve.graphs.classes import Entry, is_class
+from neve.graphs.classes import Entry
 from neve.kernels import Graph
 from neve.lang import (
     Lang,
@@ -31,6 +31,7 @@ from neve.lang import (
 from neve.lang.lexicon import DISAMBIG, RESERVED_WORDS, add_disambiguation, read_lexicon
 from neve.lang.lines import read_lines
 from neve.lang.tokenizers import UNKNOWN
+from neve.lm.classes import is_class
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from neve.errors import NeveError
 from neve.graphs.build import build_G
-from neve.graphs.classes import Entry, expand_classes, is_class, read_classes
+from neve.graphs.classes import Entry, expand_classes, read_classes
 from neve.graphs.config import GraphConfig
 from neve.graphs.new_words import PHRASES, NewWords, extend_G, relabelled, unigram_state
 from neve.kernels import Graph
 from neve.lang import SymbolTable
 from neve.lang.lines import read_lines
+from neve.lm.classes import is_class
 
 Normal = Callable[[str], str]
 
@@ -49,8 +50,9 @@ def make_G(
 
         if lines and config.add_words_prob not in ("unk", "0"):
             raise NeveError("graph.grammar: words that are added have no probability of their own")
-        G = read_grammar(config.grammar, words, normal).graph(words)
-        class_ids = {}
+        grammar = read_grammar(config.grammar, normal=normal)
+        class_ids = {name: words.max_id + 1 + i for i, name in enumerate(grammar.classes)}
+        G = grammar.graph(words, class_ids)
         lines = []
     elif config.classes or added:
         G, class_ids = _class_G(Path(_needed(lm_dir)) / "lm.arpa", words)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -39,6 +39,7 @@ def build_lang(
     *,
     dev: Sequence[str | os.PathLike] = (),
     text: TextConfig | None = None,
+    pronounce: Callable[[str], Sequence[Sequence[str]]] | None = None,
 ) -> list[Coverage]:
     """Make the lang directory `out` in icefall's format, and report what it does not cover.
 
@@ -52,6 +53,8 @@ def build_lang(
         dev: further transcripts that are only checked: their missing words are reported, and their
             utterances left out of validation, whatever the policy (unless it is unk).
         text: normal form of the lexicon's and the extra words, so that they meet the transcripts'.
+        pronounce: gives the phones of words that the lexicon lacks, if `config.oov` is g2p; what it
+            gives is in coverage.txt.
 
     Returns the coverage of each file of transcripts, as written to coverage.txt.
     Raises NeveError for unusable input and, if `config.oov` is error, for missing words, naming
@@ -65,6 +68,8 @@ def build_lang(
     given, remarks = _given_entries(config, lexicon, text)
     extra = [_normal(word, text) or word for word in config.extra_words]
 
+    if config.oov == "g2p":
+        given = _pronounced(config, given, train, extra, pronounce, remarks)
     if config.kind == "phone":
         entries, tokens = _phone_units(config, given, lexicon, extra)
         tokenizer = None
@@ -159,6 +164,37 @@ def normal_lexicon(
     return sorted(kept, key=lambda entry: entry.word), remarks  # a stable sort
 
 
+def _pronounced(
+    config: LangConfig, given: list[LexiconEntry], train, extra, pronounce, remarks: list[str]
+) -> list[LexiconEntry]:
+    """The lexicon with the words of the training transcripts that it lacks; remarks on each.
+
+    Words that cannot be pronounced stay missing, which the policy makes an error.
+    """
+    if config.kind != "phone" or pronounce is None:
+        raise NeveError(
+            f"lang.oov is g2p, which is for lang.kind phone, not {config.kind}: bpe and char spell "
+            "every training word"
+            if config.kind != "phone"
+            else "lang.oov is g2p, but there is no model of pronunciations"
+        )
+    have = {entry.word for entry in given}
+    wanted = {word for _, texts in train for words in texts.values() for word in words}
+    new = []
+    for word in sorted((wanted | set(extra)) - have - set(RESERVED_WORDS)):
+        if word.startswith("<"):
+            continue
+        try:
+            spoken = pronounce(word)
+        except NeveError as error:
+            remarks.append(str(error))
+            continue
+        for phones in spoken:
+            new.append(LexiconEntry(word, tuple(phones)))
+            remarks.append(f"pronounced by the model: {word} {' '.join(phones)}")
+    return sorted([*given, *new], key=lambda entry: entry.word)
+
+
 def _phone_units(
     config: LangConfig, given: list[LexiconEntry], lexicon, extra: Iterable[str]
 ) -> tuple[list[LexiconEntry], SymbolTable]:
@@ -237,11 +273,11 @@ def _apply_policy(config: LangConfig, reports: list[Coverage]) -> None:
         if not report.missing:
             continue
         details = "\n".join(report.details(NAMED_WORDS, NAMED_UTTERANCES))
-        if config.oov == "error":
+        if config.oov in ("error", "g2p"):
             raise NeveError(
                 f"{report.summary()}. Missing (word, count, utterances):\n{details}\n"
-                "Add them to the lexicon, or set lang.oov to unk (train the unknown word on them) "
-                "or drop (leave their utterances out)."
+                "Add them to the lexicon, or set lang.oov to unk (train the unknown word on them), "
+                "drop (leave their utterances out) or g2p (a model pronounces them)."
             )
         what = {"unk": f"spelled as {config.unk_word}", "drop": "utterances left out"}[config.oov]
         log.warning("%s; %s:\n%s", report.summary(), what, details)

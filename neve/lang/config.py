@@ -34,9 +34,9 @@ class LangConfig:
     sil_prob: float = option(0.5, "phone: probability of the optional silence")
     oov: str = option(
         "error",
-        "training words that have no pronunciation: an error, the unknown word (unk), or leave out "
-        "their utterances (drop)",
-        choices=("error", "unk", "drop"),
+        "training words that have no pronunciation: an error, the unknown word (unk), leave out "
+        "their utterances (drop), or, for phones, a model of the lexicon pronounces them (g2p)",
+        choices=("error", "unk", "drop", "g2p"),
     )
     unk_word: str = option("<UNK>", "the unknown word; in words.txt if lang.oov is unk")
     unk_phone: str = option("SPN", "phone: the pronunciation of the unknown word")

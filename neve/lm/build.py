@@ -11,6 +11,7 @@ from neve.lang import Lang, read_transcripts
 from neve.lang.lines import read_lines
 from neve.lm.arpa import ArpaLm, in_memory
 from neve.lm.arpa_file import read_arpa, write_arpa
+from neve.lm.classes import is_class, normal_words
 from neve.lm.config import LmConfig, memory_bytes, mixture_weights
 from neve.lm.grammar import arpa_to_fst
 from neve.lm.kneser_ney import estimate
@@ -115,8 +116,12 @@ def _sentences(
         )
     unknown = lang.unk_word if lang.oov == "unk" and lang.unk_word in lang.words else ""
 
+    normal = (lambda words: normalize(words, text)) if text is not None else None
+
     def mapped(words: list[str]) -> list[str]:
-        return [word if word in lang.words else unknown for word in words] if unknown else words
+        if not unknown:
+            return words
+        return [word if word in lang.words or is_class(word) else unknown for word in words]
 
     for path in transcripts if config.transcripts else ():
         for words in read_transcripts(path).values():
@@ -124,6 +129,6 @@ def _sentences(
                 yield mapped(words)
     for path in config.text:
         for _, line in read_lines(path, "text for the language model"):
-            words = (normalize(line, text) if text is not None else line).split()
+            words = normal_words(line, normal)
             if words:
                 yield mapped(words)

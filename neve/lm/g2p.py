@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from neve.errors import NeveError
@@ -296,6 +296,28 @@ def _plain(text: str) -> str:
     for mark, code in reversed(ESCAPES.items()):
         text = text.replace(code, mark)
     return text
+
+
+class Pronouncer:
+    """Pronunciations for words as they are asked for; the model is made for the first of them.
+
+    Args:
+        lexicon: gives the entries to train on.
+        model: a file that `G2p.save` wrote, to be taken instead; "" for none.
+        variants: pronunciations of a word, at most.
+    """
+
+    def __init__(
+        self, lexicon: Callable[[], Iterable[LexiconEntry]], model: str = "", variants: int = 1
+    ):
+        self._lexicon, self._file, self._variants = lexicon, model, variants
+        self._model: G2p | None = None
+
+    def __call__(self, word: str) -> list[tuple[str, ...]]:
+        """The pronunciations of a word, the likeliest first; NeveError as `G2p.__call__`."""
+        if self._model is None:
+            self._model = G2p.load(self._file) if self._file else G2p.train(self._lexicon())
+        return [found.phones for found in self._model(word, self._variants)]
 
 
 class Accuracy(NamedTuple):

@@ -13,10 +13,11 @@ from neve.graphs.arcs import Arcs
 from neve.graphs.classes import Entry, expand_classes, ordered, read_class
 from neve.graphs.word_graph import arpa_classes
 from neve.kernels import one_best
-from neve.lang import LexiconEntry, SymbolTable
+from neve.lang import LangConfig, LexiconEntry, SymbolTable, build_lang
 from neve.lang.lexicon import add_disambiguation
 from neve.lang.lexicon_fst import make_lexicon_fst
-from neve.lm import arpa_to_fst, estimate, write_arpa
+from neve.lm import LmConfig, arpa_to_fst, build_lm, estimate, write_arpa
+from neve.text import TextConfig
 
 WORDS = ["CALL", "MARY", "ANN", "SMITH", "NOW", "ONE", "TWO"]
 TEXT = [
@@ -187,6 +188,27 @@ def test_hlg_with_classes(tmp_path, arpa, table):
         assert path.score == pytest.approx(wanted, abs=1e-3)
     with pytest.raises(NeveError, match=r"lm.arpa: the model has the class \$DIGIT; name the dir"):
         make_G(lang, tmp_path, GraphConfig())
+
+
+def test_text_with_classes_to_a_graph(tmp_path):
+    """The stages: text with $NAME in it, normalised, to lm.arpa and to G with the lists."""
+    lines = "u1 CALL MARY NOW\nu2 CALL ANN\n"
+    (tmp_path / "text_train").write_text(lines)
+    (tmp_path / "more.txt").write_text("call $NAME now!\ncall $NAME\n" * 5)
+    train = [tmp_path / "text_train"]
+    lang = LangConfig(kind="char", write_pt=False, oov="unk")
+    build_lang(lang, train, None, tmp_path / "lang", text=TextConfig())
+    config = LmConfig(order=2, text=[str(tmp_path / "more.txt")])
+    model = build_lm(config, train, tmp_path / "lang", tmp_path / "lm", text=TextConfig())
+    assert "$NAME" in model and arpa_classes(tmp_path / "lm" / "lm.arpa") == ["$NAME"]
+    (tmp_path / "class_name.txt").write_text("mary\nann\t3\n")
+    table = SymbolTable.read(tmp_path / "lang" / "words.txt")
+    settings = GraphConfig(classes=str(tmp_path))
+    G = make_G(tmp_path / "lang", tmp_path / "lm", settings, normal=str.upper)
+    call, ann = table["CALL"], table["ANN"]
+    score = best(G, [call, ann, table["NOW"]], lambda x: x >= table["#0"])
+    wanted = model.score("CALL $NAME NOW") * math.log(10) + math.log(0.75)
+    assert score >= wanted - 1e-4
 
 
 def test_files_of_classes(tmp_path):

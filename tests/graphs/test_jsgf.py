@@ -8,8 +8,8 @@ import pytest
 
 from neve.cli.main import main
 from neve.errors import NeveError
-from neve.graphs import load_graph, read_grammar
-from neve.kernels import one_best
+from neve.graphs import GraphConfig, load_graph, make_G, read_grammar
+from neve.kernels import one_best, remove_epsilon
 from neve.lang import Lang, LangConfig, SymbolTable, build_lang
 
 HEAD = "#JSGF V1.0 UTF-8 en;\ngrammar home;\n"
@@ -191,6 +191,24 @@ def test_rules_used_many_times_are_bounded(tmp_path, table, monkeypatch):
     (tmp_path / "g.jsgf").write_text(text)
     with pytest.raises(NeveError, match="more than 1,000 arcs"):
         read_grammar(tmp_path / "g.jsgf", None, str.upper).graph(table)
+
+
+def test_classes_in_a_grammar(tmp_path, table):
+    table.write(tmp_path / "words.txt")
+    (tmp_path / "class_thing.txt").write_text("light\t3\nfan\t1\n")
+    (tmp_path / "g.jsgf").write_text(HEAD + "public <a> = turn on the $THING | now;")
+    config = GraphConfig(grammar=str(tmp_path / "g.jsgf"), classes=str(tmp_path))
+    graph = make_G(tmp_path, None, config, normal=str.upper)
+    silent = graph.labels > table.max_id
+    graph.labels[silent] = 0
+    graph, _, _ = remove_epsilon(graph)
+    found = sentences(graph, table)
+    assert found == pytest.approx(
+        {"TURN ON THE LIGHT": 3 / 8, "TURN ON THE FAN": 1 / 8, "NOW": 0.5}
+    )
+    config = GraphConfig(grammar=str(tmp_path / "g.jsgf"))
+    with pytest.raises(NeveError, match=r"class_thing.txt: .*graph.classes"):
+        make_G(tmp_path, None, config, normal=str.upper)
 
 
 def test_graph_stage_with_a_grammar(tmp_path, monkeypatch, capsys):

@@ -279,7 +279,7 @@ def test_verb(task, tmp_path, monkeypatch, capsys):
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "2 new words, 2 pronunciations or spellings" in shown and "IRMA " in shown
-    assert "--paths.ctc-lang lang_names --paths.graph graphs/g_names" in shown
+    assert "--paths.lang lang_names --paths.graph graphs/g_names" in shown
     lang = Lang.load("lang_names")
     graph = load_graph("graphs/g_names")
     assert lang.words["IRMA"] in graph.aux_values

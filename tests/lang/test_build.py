@@ -106,6 +106,37 @@ def test_utterances_with_unknown_words_can_be_dropped(corpus):
     assert error.value.words == ["PERHAPS"]
 
 
+def test_unknown_words_can_be_pronounced_by_a_model(corpus):
+    (corpus / "text_train").write_text("a1 YES PERHAPS <noise>\na2 YES\n")
+    (corpus / "lexicon.txt").write_text(LEXICON + "<noise> NSN\n")
+    spoken = {"PERHAPS": [("P", "AE"), ("P", "OW")]}
+    options = {"oov": "g2p", "write_pt": False, "extra_words": ["yes"]}
+    train, out = [corpus / "text_train"], corpus / "lang"
+    (report,) = build_lang(
+        LangConfig(**options),
+        train,
+        corpus / "lexicon.txt",
+        out,
+        text=TextConfig(),
+        pronounce=spoken.__getitem__,
+    )
+    lang = Lang.load(out)
+    assert report.missing == {} and len(lang.pronunciations("PERHAPS")) == 2
+    assert "pronounced by the model: PERHAPS P OW\n" in (out / "coverage.txt").read_text()
+    with pytest.raises(UnknownWordError):
+        lang.encode("OTHER")
+
+    def refuses(word):
+        raise NeveError(f"{word}: cannot be pronounced")
+
+    with pytest.raises(NeveError, match="PERHAPS 1 a1"):
+        build_lang(LangConfig(**options), train, corpus / "lexicon.txt", out, pronounce=refuses)
+    with pytest.raises(NeveError, match="lang.oov is g2p, which is for lang.kind phone"):
+        build(corpus, kind="char", oov="g2p", lexicon=None)
+    with pytest.raises(NeveError, match="no model of pronunciations"):
+        build(corpus, oov="g2p")
+
+
 def test_characters(corpus):
     lang, _ = build(corpus, kind="char", lexicon=None)
     tokens = "<blk> <sos/eos> <unk> E K N O S W Y \u2581".split()
