@@ -33,7 +33,21 @@ SECTIONS = (
     "!training.diagnostics",
 )
 USES = ("tag", "paths", "data", "features")
-EXTEND = ("training.epochs",)
+EXTEND = (  # what may be changed before a training goes on: also what messages say to change
+    "training.epochs",
+    "training.learning_rate",
+    "training.clip_norm",
+    "training.clip_scale",
+    "training.accumulate",
+    "training.precision",
+    "training.on_nonfinite",
+    "training.max_nonfinite",
+    "data.max_duration",
+    "data.max_cuts",
+    "data.min_utterance",
+    "data.max_utterance",
+    "loss.too_long",
+)
 
 
 def add_arguments(parser) -> None:
