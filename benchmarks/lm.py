@@ -1,6 +1,7 @@
 """Estimating n-gram models: speed and memory, beside KenLM's lmplz where there is one.
 
     python benchmarks/lm.py --words 20000000 --lmplz .../bin/lmplz
+    python benchmarks/lm.py --prune TRAIN DEV      perplexity and size of pruned models
 
 The text is drawn: half of the words by a Zipf law, the others by one that depends on the word
 before, so that n-grams repeat. Each estimation is a process of its own, which reads the text and
@@ -25,7 +26,8 @@ from neve.lm.config import memory_bytes
 text, out, order, memory, scratch = sys.argv[1:]
 size = None if memory == "all" else memory_bytes(memory)
 with open(text, encoding="utf-8") as lines:
-    model = estimate(lines, int(order), memory=size, scratch=scratch)
+    usual = (0.5, 1.0, 1.5)
+    model = estimate(lines, int(order), discount_fallback=usual, memory=size, scratch=scratch)
 write_arpa(model, out)
 """
 
@@ -60,6 +62,33 @@ def measure(command: list[str], stdin: Path | None = None) -> tuple[float, float
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
+def prune(train: str, dev: str, order: int) -> None:
+    """Perplexity on `dev` of the model of `train`, pruned by counts and by entropy."""
+    from neve.lm import entropy_prune, estimate
+
+    texts = [Path(path).read_text(encoding="utf-8").splitlines() for path in (train, dev)]
+    usual = {"discount_fallback": (0.5, 1.0, 1.5)}
+    whole = estimate(texts[0], order, **usual)
+    size, least = sum(map(len, whole.levels)), whole.perplexity(texts[1]).value
+    print(f"{whole.perplexity(texts[1])}\n\n| model | n-grams | share | perplexity | more |")
+    print("|---|---|---|---|---|")
+
+    def row(name: str, model) -> None:
+        count, value = sum(map(len, model.levels)), model.perplexity(texts[1]).value
+        print(
+            f"| {name} | {count:,} | {100 * count / size:.0f} % | {value:.1f} | "
+            f"{100 * (value / least - 1):.1f} % |",
+            flush=True,
+        )
+
+    row("whole", whole)
+    for thresholds in ([0] * (order - 1) + [1], [0, 1]):
+        name = f"n-grams seen more often than {thresholds}"
+        row(name, estimate(texts[0], order, prune=thresholds, **usual))
+    for part in (2, 4, 5, 10, 20):
+        row(f"entropy, 1/{part}", entropy_prune(whole, max_ngrams=size // part))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -69,7 +98,10 @@ def main() -> None:
     add("--memory", nargs="+", default=["500M"], help="of lm.memory; all: in memory")
     add("--lmplz", default=shutil.which("lmplz"), help="KenLM's estimator, if there is one")
     add("--dir", help="where the text and the models go for a while")
+    add("--prune", nargs=2, metavar="TEXT", help="instead: texts to train and to measure on")
     args = parser.parse_args()
+    if args.prune:
+        return prune(*args.prune, args.order)
     rows = []
     with tempfile.TemporaryDirectory(dir=args.dir) as place:
         text, out = Path(place) / "text", Path(place) / "lm.arpa"
@@ -80,7 +112,8 @@ def main() -> None:
                 rows.append((f"neve, {memory}", *measure([*command, memory, scratch])))
             if args.lmplz and memory != "all":
                 command = [args.lmplz, "-o", str(args.order), "-S", memory, "-T", place]
-                found = measure([*command, "--arpa", str(out) + "2"], text)
+                command += ["--discount_fallback", "--arpa", f"{out}2"]
+                found = measure(command, text)
                 rows.append((f"lmplz, {memory}", *found))
         ngrams = 0
         with open(out, encoding="utf-8") as lines:

@@ -25,6 +25,7 @@ class Level:
     context: (m,) int64, index of the first n-1 words in the level below (0 for single words).
     word: (m,) int32, id of the last word. Level 1 has every word, at the index that is its id.
     log_prob, backoff: (m,) float64, base 10.
+    count: (m,) how often the text has each, where the model was estimated here; else None.
 
     Each is an array in memory or, in a large model that has just been estimated, a DiskArray.
     """
@@ -33,9 +34,14 @@ class Level:
     word: np.ndarray | DiskArray
     log_prob: np.ndarray | DiskArray
     backoff: np.ndarray | DiskArray
+    count: np.ndarray | DiskArray | None = None
 
     def __len__(self) -> int:
         return len(self.word)
+
+    def arrays(self) -> tuple[np.ndarray | DiskArray | None, ...]:
+        """Its arrays, in the order in which it takes them."""
+        return self.context, self.word, self.log_prob, self.backoff, self.count
 
     def row(self, context: int, word: int) -> int:
         """The index of the n-gram of `context` and `word`, or -1."""
@@ -224,7 +230,7 @@ class ArpaLm:
 def in_memory(model: ArpaLm) -> ArpaLm:
     """The model with all its arrays in memory, so that no file of it is needed any more."""
     levels = [
-        Level(*(np.asarray(x) for x in (level.context, level.word, level.log_prob, level.backoff)))
+        Level(*(None if values is None else np.asarray(values) for values in level.arrays()))
         for level in model.levels
     ]
     return ArpaLm(model.words, levels)

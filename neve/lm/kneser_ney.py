@@ -107,7 +107,9 @@ def estimate(
         if n > 1:
             levels[-1].backoff[:] = backoff_of(weight)
         lower = prob
-        levels.append(Level(level.context, level.word, log10(prob), np.zeros(len(prob))))
+        levels.append(
+            Level(level.context, level.word, log10(prob), np.zeros(len(prob)), level.count)
+        )
         level.kept = kept
     levels[0].log_prob[BOS_ID] = 0.0
     if any(thresholds) or not allowed.all():
@@ -277,6 +279,7 @@ def _drop_pruned(levels: list[Level], kept: list[np.ndarray]) -> list[Level]:
                 words[level.word[keep]].astype(np.int32),
                 level.log_prob[keep],
                 level.backoff[keep],
+                level.count[keep],
             )
         )
         renumber = np.cumsum(keep) - 1

@@ -67,7 +67,7 @@ def estimate_on_disk(
         log_prob = DiskArray(scratch / f"log_prob{n}", np.float64)
         for _, values in prob.blocks(rows):
             log_prob.append(log10(values))
-        levels.append(Level(level.context, level.word, log_prob, np.zeros(0)))
+        levels.append(Level(level.context, level.word, log_prob, np.zeros(0), level.count))
     levels[0].log_prob[BOS_ID : BOS_ID + 1] = np.zeros(1)
     levels[-1].backoff = DiskArray(scratch / f"backoff{order}", np.float64)
     _append_zeros(levels[-1].backoff, len(levels[-1].word), rows)
@@ -183,7 +183,7 @@ def _drop_pruned(levels: list[Level], grams: list[Grams], rows: int) -> list[Lev
     for number, (level, gram) in enumerate(zip(levels, grams)):
         left = [
             DiskArray(array.path.with_name(f"{array.path.name}_left"), array.dtype)
-            for array in (level.context, level.word, level.log_prob, level.backoff)
+            for array in level.arrays()
         ]
         place = before = 0  # of the n-grams below, `before` are kept of the first `place`
         for start, context in level.context.blocks(rows):
@@ -195,8 +195,8 @@ def _drop_pruned(levels: list[Level], grams: list[Grams], rows: int) -> list[Lev
                     before += int(below[begin : min(begin + rows, first)].sum())
                 place = first
                 context = (before + np.cumsum(below[first:last]) - 1)[context - first]
-            values = (context, words[level.word[part]], level.log_prob[part], level.backoff[part])
-            for array, value in zip(left, values):
+            rest = (array[part] for array in level.arrays()[2:])
+            for array, value in zip(left, (context, words[level.word[part]], *rest)):
                 array.append(value[keep])
         result.append(Level(*left))
     return result

@@ -66,8 +66,20 @@ def pruning_costs(model: ArpaLm) -> list[np.ndarray]:
 def _histories(model: ArpaLm):
     """(order from 2, (contexts,) natural log probability of each history of that order).
 
-    That of <s>, which is never predicted, is that of </s>: a text has as many of one as the other.
+    It is how often the text has the history, where the model knows it: lower-order Kneser-Ney
+    probabilities are not those of the text, and pruning by them costs more perplexity (Chelba et
+    al., "Study on interaction between entropy pruning and Kneser-Ney smoothing", Interspeech 2010).
+    Else it is what the model says, where P(<s>), which is never predicted, is that of </s>: a text
+    has as many of one as the other.
     """
+    counts = [level.count for level in model.levels[:-1]]
+    if all(count is not None for count in counts):
+        total = 0.0
+        for order, count in enumerate(counts, start=2):
+            count = np.asarray(count, dtype=float)
+            total = total or count.sum() - count[model.ids[BOS]]
+            yield order, np.log(np.maximum(count, TINY) / total)
+        return
     history = in_reach(model.levels[0].log_prob) * np.log(10.0)
     history[model.ids[BOS]] = history[model.ids[EOS]]
     for order in range(2, model.order + 1):
@@ -114,11 +126,10 @@ def subset(model: ArpaLm, keep: list[np.ndarray]) -> ArpaLm:
     levels = []
     renumber = np.arange(len(model.words))
     for level, kept in zip(model.levels, keep):
-        context, word, log_prob, backoff = (
-            in_reach(array)[kept]
-            for array in (level.context, level.word, level.log_prob, level.backoff)
+        context, *others = (
+            None if array is None else in_reach(array)[kept] for array in level.arrays()
         )
-        levels.append(Level(renumber[context], word, log_prob, backoff))
+        levels.append(Level(renumber[context], *others))
         renumber = np.cumsum(kept) - 1
     while len(levels) > 1 and not len(levels[-1]):
         levels.pop()

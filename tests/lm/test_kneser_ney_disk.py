@@ -18,7 +18,7 @@ DATA = Path(__file__).parent / "data"
 def assert_same(one, other):
     assert one.words == other.words
     for mine, theirs in zip(one.levels, other.levels, strict=True):
-        for name in ("context", "word", "log_prob", "backoff"):
+        for name in ("context", "word", "log_prob", "backoff", "count"):
             mine_values, values = (np.asarray(getattr(level, name)) for level in (mine, theirs))
             assert np.array_equal(mine_values, values), name
 

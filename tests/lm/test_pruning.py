@@ -1,5 +1,6 @@
 """Entropy pruning against the definition: the divergence summed over all words and histories."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from neve.errors import NeveError
-from neve.lm import entropy_prune, estimate
-from neve.lm.pruning import pruning_costs, subset
+from neve.lm import ArpaLm, entropy_prune, estimate
 from neve.lm.normalize import set_backoffs
+from neve.lm.pruning import pruning_costs, subset
 
 DATA = Path(__file__).parent / "data"
 TEXT = ["a b a c", "b a b", "c c a b", "a b a c", "c", "b b a c a"]
@@ -19,8 +20,18 @@ def model_of(order, text=TEXT):
     return estimate(text, order, ["never"], discount_fallback=(0.5, 1.0, 1.5))
 
 
+def without_counts(model):
+    """As it is when it comes from an ARPA file."""
+    return ArpaLm(model.words, [dataclasses.replace(level, count=None) for level in model.levels])
+
+
 def history_probability(model, history):
-    """P(<s>) is that of </s>, as one stands for each of the other."""
+    """How often the text has it; else by the model, P(<s>) being that of </s>."""
+    if model.levels[0].count is not None:
+        lines = [["<s>", *line.split(), "</s>"] for line in TEXT]
+        size = len(history)
+        places = [line[i : i + size] for line in lines for i in range(len(line) - size + 1)]
+        return places.count(history) / sum(len(line) - 1 for line in lines)
     total = 1.0
     for place, word in enumerate(history):
         name = "</s>" if word == "<s>" else word
@@ -45,9 +56,10 @@ def without(model, order, row):
     return pruned, context
 
 
+@pytest.mark.parametrize("counted", [True, False])
 @pytest.mark.parametrize("order", [2, 3])
-def test_costs_equal_the_definition(order):
-    model = model_of(order)
+def test_costs_equal_the_definition(order, counted):
+    model = model_of(order) if counted else without_counts(model_of(order))
     costs = pruning_costs(model)[-1]  # of the longest n-grams, which no other needs
     words = [word for word in model.words if word != "<s>"]
     for row in range(len(costs)):
@@ -73,7 +85,7 @@ def total(model, history):
 
 @pytest.mark.parametrize("threshold", [1e-4, 1e-3, 1e-2, 10.0])
 def test_a_pruned_model_is_a_distribution(threshold):
-    model = model_of(3)
+    model = without_counts(model_of(3))
     pruned = entropy_prune(model, threshold)
     kept, whole = sum(map(len, pruned.levels)), sum(map(len, model.levels))
     assert kept < whole and pruned.words == model.words
