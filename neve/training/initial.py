@@ -11,6 +11,7 @@ from torch import nn
 from neve.errors import NeveError
 from neve.tensors import load_checkpoint
 from neve.training.config import TrainingConfig
+from neve.training.distributed import this_group
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def load_initial(model: nn.Module, config: TrainingConfig) -> None:
     if not fitting:
         raise NeveError(f"training.init={path}: nothing of it fits the model: {wrong}")
     model.load_state_dict(fitting, strict=False)
+    if not this_group().leader:
+        return
     log.info("%d of %d weights are those of %s", len(fitting), len(own), path)
     if wrong:
         log.warning("training.init=%s: %s", path, wrong)
