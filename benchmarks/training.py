@@ -228,7 +228,7 @@ def scaling(args, config, folder: Path) -> list[tuple[int, int, float, float]]:
         threads = max(1, cores // processes)
         for each in sorted({1, threads}):
             answer = folder / f"speed-{processes}-{each}.json"
-            words = [*sys.argv[1:], "--worker", str(folder), str(answer)]
+            words = ["--worker", str(folder), str(answer), *sys.argv[1:]]
             os.environ["OMP_NUM_THREADS"] = str(each)
             launch([sys.executable, __file__, *words], processes, 0)
             found = json.loads(answer.read_text())
