@@ -27,12 +27,14 @@ import numpy as np
 from neve.errors import NeveError
 from neve.files import atomic_open
 from neve.lm.arpa import BOS, EOS, ArpaLm, Level
+from neve.lm.counting import Progress
 
 log = logging.getLogger(__name__)
 
 
 def write_arpa(model: ArpaLm, path: str | os.PathLike) -> None:
     """Write `model`; the same model always gives the same bytes."""
+    progress = Progress(f"writing {path}", sum(map(len, model.levels)))
     with atomic_open(path) as stream:
         stream.write("\\data\\\n")
         for number, level in enumerate(model.levels, start=1):
@@ -50,7 +52,9 @@ def write_arpa(model: ArpaLm, path: str | os.PathLike) -> None:
                         for prob, name, backoff in zip(probs, names, backoffs)
                     )
                 stream.writelines(rows)
+                progress.add(len(names))
         stream.write("\n\\end\\\n")
+    progress.end()
 
 
 def read_arpa(path: str | os.PathLike) -> ArpaLm:

@@ -1,5 +1,6 @@
 """Building the language model of a lang directory: stage 4."""
 
+import itertools
 import logging
 import os
 import tempfile
@@ -59,16 +60,20 @@ def build_lm(
             models = [read_arpa(config.arpa), *given]
         elif alone or not given:
             vocabulary = lexicon.vocabulary if config.vocabulary != "text" else ()
-            unknown = [lexicon.unk_word] if lexicon.unk_word else []
+            sentences = _Sentences(config, transcripts, lexicon, text)
+            only = None
+            if config.vocabulary == "lexicon-only":  # the classes are known when all is read
+                only = itertools.chain(vocabulary, [lexicon.unk_word], sentences.classes)
             estimated = estimate(
-                _sentences(config, transcripts, lexicon, text),
+                sentences,
                 config.order,
                 vocabulary,
                 discount_fallback=config.discount_fallback or None,
                 prune=config.prune,
-                limit=[*vocabulary, *unknown] if config.vocabulary == "lexicon-only" else None,
+                limit=only,
                 memory=memory,
                 scratch=scratch,
+                share=sentences.share if sentences.plain else None,
             )
             models = [estimated, *given]
         model = _mixed(models, weights, dev) if given else models[0]
@@ -102,33 +107,52 @@ def _mixed(models: list[ArpaLm], weights: list[float] | None, dev: Sequence) -> 
     return interpolate(models, weights)
 
 
-def _sentences(
-    config: LmConfig,
-    transcripts: Sequence[str | os.PathLike],
-    lang: Lang,
-    text: TextConfig | None,
-) -> Iterator[list[str]]:
-    """The words of each sentence; unknown words as the lang directory's word for them, if any."""
-    if not config.text and not (config.transcripts and transcripts):
-        raise NeveError(
-            "there is no text for the language model: set lm.transcripts to true, or name files in "
-            "lm.text or a model in lm.arpa"
-        )
-    unknown = lang.unk_word if lang.oov == "unk" and lang.unk_word in lang.words else ""
+class _Sentences:
+    """The words of each sentence; unknown words as the lang directory's word for them, if any.
 
-    normal = (lambda words: normalize(words, text)) if text is not None else None
+    classes: those that were met. plain: whether `share` can say which part of the text has been
+    read: no file is compressed.
+    """
 
-    def mapped(words: list[str]) -> list[str]:
-        if not unknown:
-            return words
-        return [word if word in lang.words or is_class(word) else unknown for word in words]
+    def __init__(
+        self,
+        config: LmConfig,
+        transcripts: Sequence[str | os.PathLike],
+        lang: Lang,
+        text: TextConfig | None,
+    ):
+        self.transcripts = transcripts if config.transcripts else ()
+        self.files, self.lang, self.text = config.text, lang, text
+        if not self.files and not self.transcripts:
+            raise NeveError(
+                "there is no text for the language model: set lm.transcripts to true, or name files"
+                " in lm.text or a model in lm.arpa"
+            )
+        paths = [Path(path) for path in self.files]
+        self.plain = all(path.suffix != ".gz" for path in paths)
+        self.size = sum(path.stat().st_size for path in paths if path.exists())
+        self.done = 0
+        self.classes: set[str] = set()
 
-    for path in transcripts if config.transcripts else ():
-        for words in read_transcripts(path).values():
-            if words:
-                yield mapped(words)
-    for path in config.text:
-        for _, line in read_lines(path, "text for the language model"):
-            words = normal_words(line, normal)
-            if words:
-                yield mapped(words)
+    def share(self) -> float:
+        """Which part of the files has been read."""
+        return min(1.0, self.done / max(1, self.size))
+
+    def __iter__(self) -> Iterator[list[str]]:
+        lang = self.lang
+        unknown = lang.unk_word if lang.oov == "unk" and lang.unk_word in lang.words else ""
+
+        def mapped(words: list[str]) -> list[str]:
+            self.classes.update(word for word in words if word[0] == "$" and is_class(word))
+            if not unknown:
+                return words
+            return [word if word in lang.words or is_class(word) else unknown for word in words]
+
+        normal = (lambda words: normalize(words, self.text)) if self.text is not None else None
+        yield from map(mapped, filter(None, _texts(self.transcripts)))
+        for path in self.files:
+            for _, line in read_lines(path, "text for the language model"):
+                self.done += len(line) + 1 if line.isascii() else len(line.encode()) + 1
+                words = normal_words(line, normal)
+                if words:
+                    yield mapped(words)

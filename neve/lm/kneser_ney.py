@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ def estimate(
     limit: Iterable[str] | None = None,
     memory: int | None = None,
     scratch: str | os.PathLike | None = None,
+    share: Callable[[], float] | None = None,
 ) -> ArpaLm:
     """The model of `order` for `sentences`, strings or lists of words.
 
@@ -63,6 +64,7 @@ def estimate(
         memory: bytes to use beside the vocabulary; None: what it takes. A text that needs more is
             counted in files in the directory `scratch`, with the same result. The arrays of the
             model are then in files there too: it can be used as long as they are.
+        share: says which part of `sentences` has been given out, for the progress line.
 
     Returns a model whose log10 probabilities equal those of lmplz up to its float32 rounding.
     Raises NeveError for a text without words, a text with <s>, </s> or <unk>, and for discounts
@@ -74,14 +76,15 @@ def estimate(
     if discount_fallback is not None:
         _check_fallback(discount_fallback)
     most = None if memory is None else memory // (BYTES_PER_TOKEN * order)
-    text = number(sentences, vocab, order, most, None if scratch is None else Path(scratch))
+    scratch = None if scratch is None else Path(scratch)
+    text = number(sentences, vocab, order, most, scratch, share)
     words, tokens = text.words, text.tokens
     allowed = _allowed(words, limit)
     if not isinstance(tokens, np.ndarray):
         from neve.lm.kneser_ney_disk import estimate_on_disk
 
         return estimate_on_disk(
-            text, order, thresholds, allowed, discount_fallback, memory, Path(scratch)
+            text, order, thresholds, allowed, discount_fallback, memory, scratch
         )
     grams = _count(tokens, sentence_starts(tokens), text.last, len(words), order)
     for level, higher in zip(grams, grams[1:]):

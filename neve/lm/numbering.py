@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from neve.errors import NeveError
 from neve.lm.arpa import BOS, EOS, UNK
 from neve.lm.disk import DiskArray
-from neve.progress import StatusLine
+from neve.progress import StatusLine, duration
 
 UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
 SPECIAL = (UNK, BOS, EOS)
@@ -39,10 +39,12 @@ def number(
     order: int,
     limit: int | None = None,
     scratch: Path | None = None,
+    share: Callable[[], float] | None = None,
 ) -> NumberedText:
     """Number the words of `sentences` and those of `vocab`.
 
     A text of more than `limit` tokens (None: no limit) goes to a file in the directory `scratch`.
+    `share` says which part of the text has been given out, to tell how long it will take.
 
     Raises NeveError for a text without words, or with <s>, </s> or <unk>.
     """
@@ -65,8 +67,10 @@ def number(
             before += len(ends)
             chunk, ends = [], []
             if line.due():
-                rate = store.length / (time.monotonic() - begin)
-                line.show(f"reading text: {store.length:,} tokens, {rate:,.0f}/s")
+                seconds, part = time.monotonic() - begin, share() if share else 0.0
+                rate = f"{store.length / seconds:,.0f}/s"
+                left = f", {duration(seconds * (1.0 / part - 1.0))} left" if part > 0.0 else ""
+                line.show(f"reading text: {store.length:,} tokens, {rate}{left}")
     line.end()
     if chunk:
         _flush(chunk, ends, before, last, store)

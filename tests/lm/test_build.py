@@ -45,9 +45,10 @@ def test_memory_changes_nothing(corpus, tmp_path):
 
 
 def test_words_of_the_lang_directory_alone(corpus, tmp_path):
-    text = [str(corpus / "more.txt")]
+    (corpus / "classes.txt").write_text("yes $NAME no\n")
+    text = [str(corpus / name) for name in ("more.txt", "classes.txt")]
     model = stage(corpus, tmp_path / "lm", text=text, vocabulary="lexicon-only")
-    assert set(model.words) == {"<unk>", "<s>", "</s>", "yes", "no", "maybe", "november"}
+    assert set(model.words) == {"<unk>", "<s>", "</s>", "yes", "no", "maybe", "november", "$NAME"}
     total = sum(10 ** model.log_prob(["no"], word) for word in model.words if word != "<s>")
     assert total == pytest.approx(1.0)
 
