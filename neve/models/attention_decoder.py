@@ -31,18 +31,19 @@ class CrossAttention(nn.Module):
         self.memory_proj = nn.Linear(memory_dim, 2 * dim)
         self.out_proj = nn.Linear(dim, dim)
 
-    def remember(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, E) to keys and values, each (N, H, T, D / H)."""
-        n, t, _ = memory.shape
-        both = self.memory_proj(memory).view(n, t, 2, self.heads, -1)
-        key, value = both.permute(2, 0, 3, 1, 4)
-        return key, value
+    def forward(
+        self, x: Tensor, memory: Tensor, mask: Tensor, rows: Tensor | None = None
+    ) -> Tensor:
+        """x (N, U, D) to the same shape; memory (M, T, E); mask (N, 1, 1, T), true where it counts.
 
-    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """x (N, U, D); memory as `remember` gives it; mask (N, 1, 1, T), true where it counts."""
+        `rows` (N,) says which row of the memory each one looks at; without it M is N.
+        """
         n, u, d = x.shape
         query = self.query_proj(self.norm(x)).view(n, u, self.heads, -1).transpose(1, 2)
-        key, value = memory
+        both = self.memory_proj(memory).view(*memory.shape[:2], 2, self.heads, -1)
+        key, value = both.permute(2, 0, 3, 1, 4)
+        if rows is not None:
+            key, value = key[rows], value[rows]
         out = attend(query.to(key.dtype), key, value, mask)
         return self.out_proj(out.transpose(1, 2).reshape(n, u, d))
 
@@ -62,11 +63,12 @@ class DecoderLayer(nn.Module):
         x: Tensor,
         before: Tensor,
         positions: tuple[Tensor, Tensor],
-        memory: tuple[Tensor, Tensor],
+        memory: Tensor,
         mask: Tensor,
+        rows: Tensor | None,
     ) -> Tensor:
         x = x + self.dropout(self.self_attention(x, before, positions))
-        x = x + self.dropout(self.cross_attention(x, memory, mask))
+        x = x + self.dropout(self.cross_attention(x, memory, mask, rows))
         return x + self.dropout(self.feed_forward(x))
 
 
@@ -110,18 +112,20 @@ class AttentionDecoder(nn.Module):
             lengths: (N,) frames.
             inputs: (N, U) tokens, 0 first.
         """
-        memories = [layer.cross_attention.remember(encoder_out) for layer in self.layers]
-        frames = torch.arange(encoder_out.shape[1], device=encoder_out.device)
-        mask = (frames < lengths.unsqueeze(1))[:, None, None, :]
-        return self._decode(memories, mask, inputs)
+        return self._decode(encoder_out, lengths, inputs)
 
-    def _decode(self, memories, mask: Tensor, inputs: Tensor) -> Tensor:
+    def _decode(
+        self, memory: Tensor, lengths: Tensor, inputs: Tensor, rows: Tensor | None = None
+    ) -> Tensor:
+        """`forward`, each row of inputs looking at that of the memory which `rows` names."""
+        mask = torch.arange(memory.shape[1], device=memory.device) < lengths.unsqueeze(1)
+        mask = (mask if rows is None else mask[rows])[:, None, None, :]
         count = inputs.shape[1]
         before = torch.ones(count, count, dtype=torch.bool, device=inputs.device).tril()
         positions = rotary_tables(count, self.head_dim, inputs.device)
         x = self.dropout(self.embedding(inputs) * self.embedding.embedding_dim**0.5)
-        for layer, memory in zip(self.layers, memories):
-            x = layer(x, before[None, None], positions, memory, mask)
+        for layer in self.layers:
+            x = layer(x, before[None, None], positions, memory, mask, rows)
         return self.output(self.norm(x))
 
     @torch.inference_mode()
@@ -149,13 +153,8 @@ class AttentionDecoder(nn.Module):
         device = encoder_out.device
         inputs, outputs, counts = sentences([h for some in hypotheses for h in some], device)
         index = torch.tensor(rows, device=device)
-        frames = torch.arange(encoder_out.shape[1], device=device)
-        mask = (frames < lengths.to(device).unsqueeze(1))[index][:, None, None, :]
-        memories = []  # once for an utterance, whatever the number of its hypotheses
-        for layer in self.layers:
-            key, value = layer.cross_attention.remember(encoder_out)
-            memories.append((key[index], value[index]))
-        log_probs = self._decode(memories, mask, inputs).float().log_softmax(-1)
+        logits = self._decode(encoder_out, lengths.to(device), inputs, index)
+        log_probs = logits.float().log_softmax(-1)
         chosen = log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2)
         beyond = torch.arange(outputs.shape[1], device=device) >= counts.unsqueeze(1)
         totals = iter(chosen.masked_fill(beyond, 0.0).double().sum(1).tolist())

@@ -74,7 +74,7 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_labels(decoder, encoded, sm
                 share = smoothing / TOKENS + (1 - smoothing) * (other == token)
                 wanted -= share * float(log_probs[other].detach())
             said.append(token)
-        assert float(found[row]) == pytest.approx(wanted, rel=1e-4)
+        assert float(found[row].detach()) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_scores_are_log_probabilities_of_whole_hypotheses(decoder, encoded):
@@ -86,7 +86,7 @@ def test_scores_are_log_probabilities_of_whole_hypotheses(decoder, encoded):
         for tokens, score in zip(some, scores[row]):
             one = (memory[row : row + 1], lengths[row : row + 1])
             loss = attention_losses(decoder, *one, [tokens], 0.0)
-            assert score == pytest.approx(-float(loss), rel=1e-4)
+            assert score == pytest.approx(-float(loss.detach()), rel=1e-4)
     assert decoder.score(memory, lengths, [[], []]) == [[], []]
     with pytest.raises(ValueError, match="3 lists of hypotheses for 2 rows"):
         decoder.score(memory, lengths, [[], [], []])
