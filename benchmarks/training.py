@@ -278,7 +278,8 @@ def report(args, config, folder: Path, seconds: float, took: float) -> list[str]
             for name, spent, taken in rows
         ]
     lines += loading_lines(config, folder, seconds, took, whole / sum(batch["durations"]))
-    lines += scaling_lines(scaling(args, config, folder), args.durations[-1])
+    if args.processes:
+        lines += scaling_lines(scaling(args, config, folder), args.durations[-1])
     return lines
 
 
@@ -345,7 +346,7 @@ def main() -> None:
     )
     parser.add_argument("--config", default=str(ROOT / "conf/zipformer_small.yaml"))
     parser.add_argument("--durations", type=float, nargs="+", default=[30.0, 60.0])
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
