@@ -40,14 +40,14 @@ training:
   validate_every: 4
 """
 TINY_CONFORMER = """
-  epochs: 14
+  epochs: 18
   learning_rate: 0.003
   average_last: 1
 model: {layers: 2, dim: 96, feedforward_dim: 192, kernel: 7}
 loss: {intermediate_layers: []}
 """
 TINY_ZIPFORMER = """
-  epochs: 14
+  epochs: 16
   average_last: 3
   eden_warmup: 20
   eden_epochs: 10
