@@ -81,9 +81,7 @@ class LmTask(Task):
         generator = np.random.default_rng((self.config.training.seed, epoch))
         batches = self.sentences.batches(self.config.batch_tokens, generator)
         group = this_group()
-        batches = batches[skip:]
-        lacking = -len(batches) % group.size  # each process gets equally many
-        batches += (batches * group.size)[:lacking]
+        batches = shared(shared(batches, group.size)[skip:], group.size)
         return iter(batches[group.rank :: group.size])
 
     def tensors(self, sentences: Sentences, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,6 +133,11 @@ class LmTask(Task):
         longest = int(self.sentences.lengths.max())
         order = np.argsort(-self.sentences.lengths, kind="stable")
         return np.resize(order[: max(1, int(size) // longest)], max(1, int(size) // longest))
+
+
+def shared(batches: list[np.ndarray], processes: int) -> list[np.ndarray]:
+    """As many batches for each process: the first ones come again where some are lacking."""
+    return batches + (batches * processes)[: -len(batches) % processes]
 
 
 def train_lm(

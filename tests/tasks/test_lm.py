@@ -149,13 +149,17 @@ def test_an_epoch_is_shared_between_processes(corpus, monkeypatch):
     assert alone == [tuple(batch) for batch in task.train_batches(1)]
     assert alone != [tuple(batch) for batch in task.train_batches(2)]
     assert alone[5:] == [tuple(batch) for batch in task.train_batches(1, skip=5)]
-    parts = []
-    for rank in range(2):
-        group = Group(rank, 2)
-        monkeypatch.setattr(lm, "this_group", lambda group=group: group)
-        parts.append([tuple(batch) for batch in task.train_batches(1)])
-    assert len(parts[0]) == len(parts[1])
-    assert {batch for part in parts for batch in part} == set(alone)
+    for size in (2, 3, 4):
+        parts = []
+        for rank in range(size):
+            group = Group(rank, size)
+            monkeypatch.setattr(lm, "this_group", lambda group=group: group)
+            parts.append([tuple(batch) for batch in task.train_batches(1)])
+            rest = [tuple(batch) for batch in task.train_batches(1, skip=2 * size)]
+            assert rest == parts[rank][2:]
+        assert len({len(part) for part in parts}) == 1
+        assert {batch for part in parts for batch in part} == set(alone)
+    assert len(alone) % 2 or len(alone) % 3 or len(alone) % 4
 
 
 def test_text_that_is_none(corpus, tmp_path, caplog):
