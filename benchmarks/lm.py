@@ -5,7 +5,7 @@
 
 The text is drawn: half of the words by a Zipf law, the others by one that depends on the word
 before, so that n-grams repeat. Each estimation is a process of its own, which reads the text and
-writes an ARPA file; "peak" is the most memory that it had at once, files apart that it only maps.
+writes an ARPA file; "peak" is the most memory that it had at once, the vocabulary included.
 """
 
 import argparse

@@ -114,9 +114,9 @@ class ArpaLm:
         if order == 1:
             return [self.words[row] for row in rows.tolist()]
         level = self.levels[order - 1]
-        contexts, places = np.unique(in_reach(level.context)[rows], return_inverse=True)
+        contexts, places = np.unique(_at(level.context, rows), return_inverse=True)
         before = self._names(order - 1, contexts)
-        words = in_reach(level.word)[rows].tolist()
+        words = _at(level.word, rows).tolist()
         return [
             f"{before[place]} {self.words[word]}" for place, word in zip(places.tolist(), words)
         ]
@@ -225,6 +225,15 @@ class ArpaLm:
         at = np.flatnonzero((contexts >= 0) & (words >= 0))
         rows[at] = self.levels[number].rows(contexts[at], words[at])
         return rows
+
+
+def _at(array: np.ndarray | DiskArray, rows: np.ndarray) -> np.ndarray:
+    """The elements at ascending `rows`; where these are close together, what is read is a slice,
+    and none of a file stays in memory."""
+    first, stop = int(rows[0]), int(rows[-1]) + 1
+    if stop - first > 8 * len(rows):
+        return in_reach(array)[rows]
+    return array[first:stop][rows - first]
 
 
 def in_memory(model: ArpaLm) -> ArpaLm:
