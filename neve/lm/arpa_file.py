@@ -79,19 +79,17 @@ class _Reader:
         ids: dict[str, int] = {}
         levels: list[Level] = []
         names: list[str] = []
-        index: list[dict[int, int]] = []  # of each order from 2: context * size + word -> row
         for order, expected in enumerate(counts, start=1):
             last = order == len(counts)
             rows = self._section(order, expected)
             if order == 1:
                 levels.append(self._words(rows, ids, names, last))
             else:
-                levels.append(self._ngrams(rows, order, ids, index, last))
+                levels.append(self._ngrams(rows, order, ids, levels, last))
         self._expect("\\end\\", len(counts))
         for mark in (BOS, EOS):
             if mark not in ids:
                 self._fail(f"the model has no {mark}, so it cannot be used for sentences")
-        levels = _sorted(levels, len(names))
         positive = sum(int((level.backoff > 0).sum()) for level in levels)
         if positive:
             log.warning("%s: %d back-off weights are positive", self.path, positive)
@@ -199,46 +197,39 @@ class _Reader:
         return Level(context, np.arange(size, dtype=np.int32), np.array(probs), np.array(backoffs))
 
     def _ngrams(
-        self, rows, order: int, ids: dict[str, int], index: list[dict[int, int]], last: bool
+        self, rows, order: int, ids: dict[str, int], levels: list[Level], last: bool
     ) -> Level:
-        size = len(ids)
-        probs, backoffs = array("d"), array("d")
-        keys: dict[int, int] = {}
+        """The level of `order` from 2, sorted as the `levels` below are."""
+        probs, backoffs, flat, lines = array("d"), array("d"), array("i"), array("q")
         for fields in rows:
             log_prob, backoff = self._numbers(fields, order, last)
-            words = fields[1 : order + 1]
             try:
-                numbers = [ids[word] for word in words]
+                flat.extend([ids[word] for word in fields[1 : order + 1]])
             except KeyError as error:
                 self._fail(f"the word {error.args[0]} is not in \\1-grams:", error)
-            context = numbers[0]
-            for length in range(order - 2):
-                context = index[length].get(context * size + numbers[length + 1], -1)
-                if context < 0:
-                    begin = " ".join(words[: length + 2])
-                    self._fail(f"its beginning, {begin!r}, is not in \\{length + 2}-grams:")
-            key = context * size + numbers[-1]
-            if key in keys:
-                self._fail(f"{' '.join(words)!r} stands in \\{order}-grams: already")
-            keys[key] = len(keys)
             probs.append(log_prob)
             backoffs.append(backoff)
-        index.append(keys)
-        pairs = np.fromiter(keys, dtype=np.int64, count=len(keys))
-        word = (pairs % size).astype(np.int32)
-        return Level(pairs // size, word, np.array(probs), np.array(backoffs))
+            lines.append(self.number)
+        words = np.array(flat, dtype=np.int32).reshape(-1, order)
+        names = list(ids)
 
+        def spelled(row: int, length: int) -> str:
+            return repr(" ".join(names[word] for word in words[row, :length].tolist()))
 
-def _sorted(levels: list[Level], size: int) -> list[Level]:
-    """The levels with their n-grams in the order of (context, word)."""
-    result = [levels[0]]
-    renumber = np.arange(size)
-    for level in levels[1:]:
-        context = renumber[level.context]
-        order = np.lexsort((level.word, context))
-        result.append(
-            Level(context[order], level.word[order], level.log_prob[order], level.backoff[order])
-        )
-        renumber = np.empty(len(order), dtype=np.int64)
-        renumber[order] = np.arange(len(order))
-    return result
+        context = words[:, 0].astype(np.int64)
+        for length in range(2, order):
+            context = levels[length - 1].rows(context, words[:, length - 1])
+            if len(context) and context.min() < 0:
+                row = int(np.argmin(context))
+                self.number = lines[row]
+                begin = spelled(row, length)
+                self._fail(f"its beginning, {begin}, is not in \\{length}-grams:")
+        final = np.ascontiguousarray(words[:, -1])
+        sorting = np.lexsort((final, context))  # what stands twice stays in the order of its lines
+        context, final = context[sorting], final[sorting]
+        twice = np.flatnonzero((context[1:] == context[:-1]) & (final[1:] == final[:-1])) + 1
+        if len(twice):
+            row = int(sorting[twice].min())
+            self.number = lines[row]
+            self._fail(f"{spelled(row, order)} stands in \\{order}-grams: already")
+        return Level(context, final, np.array(probs)[sorting], np.array(backoffs)[sorting])
