@@ -7,7 +7,8 @@ A results file (``hyps-<split>.jsonl``) has one JSON object per line, one line p
 
 A word is ``[text, start, end, confidence]``: seconds from the start of the utterance, and the
 probability that the word is right (``null`` where the decoder does not know). Times and
-confidences are written to four decimals.
+confidences are written to four decimals. A hypothesis of a search that could not reach an end of
+its graph also has ``"partial": true``.
 """
 
 from __future__ import annotations
@@ -39,10 +40,14 @@ class Word:
 
 @dataclass(slots=True)
 class Hypothesis:
-    """A sequence of words and the decoder's score for it (a log probability up to a constant)."""
+    """A sequence of words and the decoder's score for it (a log probability up to a constant).
+
+    ``partial``: no path of the search was complete, and these are the words of an unfinished one.
+    """
 
     words: list[Word]
     score: float = 0.0
+    partial: bool = False
 
     @property
     def text(self) -> str:
@@ -138,6 +143,7 @@ def _to_json(result: Result) -> str:
                 ]
                 for word in hypothesis.words
             ],
+            **({"partial": True} if hypothesis.partial else {}),
         }
         for hypothesis in result.nbest
     ]
@@ -177,7 +183,10 @@ def _hypothesis(entry: dict) -> Hypothesis:
         if confidence is not None:
             confidence = _number(confidence, "confidence")
         words.append(Word(text, _number(start, "start"), _number(end, "end"), confidence))
-    return Hypothesis(words, _number(entry.get("score", 0.0), "score"))
+    partial = entry.get("partial", False)
+    if not isinstance(partial, bool):
+        raise TypeError(f"partial is {partial!r}, not true or false")
+    return Hypothesis(words, _number(entry.get("score", 0.0), "score"), partial)
 
 
 def _text(record: dict, key: str, *, optional: bool = False) -> str | None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from neve.cli.main import open_stage
+from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS
 from neve.errors import ConfigError
 
 SECTIONS = (
@@ -27,9 +28,12 @@ def run(config, args) -> None:
     fbank = Path(paths.fbank)
     weights = Path(paths.exp) / decoding.checkpoint
     graph, ctc_lang = graph_path(config), ctc_lang_path(config)
+    own_lm = own_lm_path(config)
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(splits)]
     inputs = [weights, *cuts, fbank / "frontend.json", Path(paths.lang)]
-    inputs += [path for path in (graph, ctc_lang) if path]
+    inputs += [path for path in (graph, ctc_lang, own_lm) if path]
+    if decoding.method in RESCORING_METHODS and decoding.rescore_lm:
+        inputs.append(Path(decoding.rescore_lm))
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return
@@ -52,6 +56,7 @@ def run(config, args) -> None:
             exp=Path(paths.exp),
             out=stage.dir,
             ctc_lang=ctc_lang,
+            own_lm=own_lm,
         )
         for split in done:
             log_decoding(
@@ -67,7 +72,7 @@ def run(config, args) -> None:
 
 def graph_path(config) -> Path | None:
     """The directory of the decoding graph; None if the decoding needs none."""
-    if config.decoding.method != "graph":
+    if config.decoding.method not in GRAPH_METHODS:
         return None
     if config.graph.kind == "H":
         raise ConfigError(
@@ -75,6 +80,15 @@ def graph_path(config) -> Path | None:
             "to another than graph"
         )
     return Path(config.paths.graph) / config.graph.kind
+
+
+def own_lm_path(config) -> Path | None:
+    """The G.fst.txt that the graph was made of, if the method has a use for it and there is one."""
+    graph = config.graph
+    other = graph.kind != "HLG" or graph.classes or graph.grammar or graph.add_words
+    if config.decoding.method not in RESCORING_METHODS or other:
+        return None
+    return Path(config.paths.lm) / "G.fst.txt"
 
 
 def ctc_lang_path(config) -> Path | None:

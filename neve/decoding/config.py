@@ -6,6 +6,19 @@ from dataclasses import dataclass
 
 from neve.config import option
 
+# Methods that search a graph of stage 5, and those that need its G beside it.
+GRAPH_METHODS = (
+    "graph",
+    "1best",
+    "nbest",
+    "nbest-oracle",
+    "lattice-oracle",
+    "nbest-rescoring",
+    "whole-lattice-rescoring",
+    "mbr",
+)
+RESCORING_METHODS = ("nbest-rescoring", "whole-lattice-rescoring")
+
 
 @dataclass
 class DecodingConfig:
@@ -15,8 +28,19 @@ class DecodingConfig:
         "of CTC models and of transducers with a CTC head: graph, the best path through the "
         "decoding graph; ctc-greedy, the best token of each frame; ctc-prefix-beam, the most "
         "probable tokens. Of transducers: greedy; modified-beam, a token at most in each frame; "
-        "beam, any number of them, slow. For a CTC model greedy is ctc-greedy",
-        choices=("graph", "ctc-greedy", "ctc-prefix-beam", "greedy", "modified-beam", "beam"),
+        "beam, any number of them, slow. For a CTC model greedy is ctc-greedy. With a lattice, of "
+        "CTC: ctc-lattice, tokens alone; 1best, its best path; nbest, the best words of sampled "
+        "paths; nbest-oracle and lattice-oracle, those nearest to the reference; nbest-rescoring "
+        "and whole-lattice-rescoring, with a larger n-gram; mbr, the least expected word errors",
+        choices=(
+            "ctc-greedy",
+            "ctc-prefix-beam",
+            "greedy",
+            "modified-beam",
+            "beam",
+            "ctc-lattice",
+            *GRAPH_METHODS,
+        ),
     )
     splits: list[str] = option([], "splits to decode; empty: those of data.dev and data.test")
     checkpoint: str = option("averaged.pt", "weights, a file in the experiment's directory")
@@ -25,6 +49,19 @@ class DecodingConfig:
     max_active: int = option(10000, "states that the beam tries to keep at most in each frame")
     allow_partial: bool = option(
         True, "give the best unfinished path where none ends in a final state"
+    )
+    output_beam: float = option(8.0, "paths this much worse than the best are not in the lattice")
+    num_paths: int = option(100, "paths that are sampled from a lattice for its n-best list")
+    nbest_scale: float = option(
+        0.5, "scores are multiplied by this when paths are sampled: less gives more variety"
+    )
+    rescore_lm: str = option(
+        "", "the larger n-gram of the rescoring methods: an ARPA file (.arpa, .gz) or a G.fst.txt"
+    )
+    lm_scales: list[float] = option(
+        [1.0],
+        "weights of rescore_lm, whose scores take the place of those of the graph's own G; of "
+        "several, chosen on the dev sets likewise",
     )
     acoustic_scales: list[float] = option(
         [1.0],

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import torch
 
+from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS
+from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
-from neve.decoding.scales import candidates, choose_scales
+from neve.decoding.scales import Trial, best_of, candidates, sweep
+from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
 from neve.files import atomic_open
-from neve.graphs import load_graph
+from neve.graphs import load_graph, spoken_words
 from neve.lang import Lang
 from neve.models import load_model
 from neve.results import Result, write_results
@@ -33,18 +36,20 @@ def decode(
     exp: Path,
     out: Path,
     ctc_lang: Path | None = None,
+    own_lm: Path | None = None,
 ) -> dict:
     """Decode the dev and test sets into `out`/hyps-<split>.jsonl.
 
     Scales that the configuration leaves open are chosen on the dev sets and written to
-    `out`/scales.json.
+    `out`/scales.json; `out`/sweep.json has the errors of all that were tried.
 
     Args:
         config: the root configuration; sections data, features, model, decoding.
         batches: gives the batches of a split, as a data loader yields them.
-        lang, graph, exp: directories of the earlier stages; graph is for the method `graph` alone.
+        lang, graph, exp: directories of the earlier stages; graph is for methods that search one.
         out: an existing directory.
         ctc_lang: lang directory of a transducer's CTC head; None: `lang`.
+        own_lm: for rescoring, the G.fst.txt that the graph HLG was made of.
 
     Returns:
         The number of utterances decoded in each split.
@@ -64,10 +69,11 @@ def decode(
     recognizer = Recognizer(
         model,
         symbols,
-        load_graph(graph) if graph is not None and options.method == "graph" else None,
+        load_graph(graph) if graph is not None and options.method in GRAPH_METHODS else None,
         options,
         config.features.frame_shift,
         ctc_symbols,
+        own_words(config, ctc_symbols, own_lm),
     )
     known = [*config.data.dev, *config.data.test]
     splits = options.splits or known
@@ -87,7 +93,10 @@ def decode(
         for encoded in forward.values()
         for outputs, lengths, batch in encoded
     ]
-    scales = choose_scales(recognizer, dev)
+    trials = sweep(recognizer, dev)
+    scales = best_of(trials)
+    if several:
+        write_sweep(trials, scales, chosen_on, Path(out) / "sweep.json")
     with atomic_open(Path(out) / "scales.json") as file:
         json.dump({**dataclasses.asdict(scales), "chosen_on": list(chosen_on)}, file)
         file.write("\n")
@@ -97,7 +106,7 @@ def decode(
         for outputs, lengths, batch in forward.get(split) or encoded_batches(
             recognizer, batches(split)
         ):
-            for i, nbest in enumerate(recognizer.search(outputs, lengths, scales)):
+            for i, nbest in enumerate(recognizer.search(outputs, lengths, scales, batch["texts"])):
                 results.append(
                     Result(
                         id=batch["ids"][i],
@@ -121,6 +130,34 @@ def decode(
             spent / max(seconds, 1e-9),
         )
     return counts
+
+
+def own_words(config, lang: Lang, own_lm: Path | None) -> WordLm | None:
+    """What the graph's own G says of words, if the method has a use for it."""
+    if config.decoding.method not in RESCORING_METHODS:
+        return None
+    if own_lm is not None:
+        return WordLm.read(own_lm, lang, config.graph.lm_scale)
+    if config.graph.kind == "HL":
+        return WordLm.uniform(spoken_words(lang.directory), config.graph.lm_scale)
+    return None
+
+
+def write_sweep(trials: list[Trial], chosen: Scales, sets: list[str], path: Path) -> None:
+    """The table of all trials, as they were tried."""
+    rows = [
+        {
+            **dataclasses.asdict(trial.scales),
+            "errors": trial.errors,
+            "words": trial.words,
+            "wer": round(100 * trial.errors / max(1, trial.words), 3),
+            "chosen": trial.scales == chosen,
+        }
+        for trial in trials
+    ]
+    with atomic_open(path) as file:
+        json.dump({"sets": list(sets), "trials": rows}, file, indent=1)
+        file.write("\n")
 
 
 def encoded_batches(recognizer: Recognizer, batches: Iterable[dict]):

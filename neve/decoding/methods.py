@@ -1,4 +1,4 @@
-"""Ways from a model's outputs to hypotheses, by the names that `decoding.method` takes.
+"""Ways from a model's outputs to hypotheses, without lattices; their names are in `by_name`.
 
 A method is made of model, lang, graph and configuration. `encode` is its part of the work that no
 scale changes; `search` does the rest, as often as scales are tried.
@@ -31,11 +31,12 @@ from neve.results import Hypothesis
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
-    """What can be chosen on dev sets: see acoustic_scales, word_scores and blank_penalties."""
+    """What can be chosen on dev sets: acoustic_scales, word_scores, blank_penalties, lm_scales."""
 
     acoustic_scale: float = 1.0
     word_score: float = 0.0
     blank_penalty: float = 0.0
+    lm_scale: float = 1.0
 
 
 class Method:
@@ -43,16 +44,22 @@ class Method:
 
     Attributes:
         scales: names of the `Scales` that it heeds.
+        first_scales: those of them that the first pass heeds.
 
     Args:
         model: in evaluation mode.
         lang: the tokens that the method finds.
-        graph: from tokens to words; for `graph` alone.
+        graph: from tokens to words; for those that search one.
         config: the `decoding` section.
         frame_seconds: length of a frame of the model's output.
+        lm: of rescoring, the G with which the graph was made (`neve.decoding.word_lm.WordLm`).
     """
 
     scales: tuple[str, ...] = ("blank_penalty",)
+
+    @property
+    def first_scales(self) -> tuple[str, ...]:
+        return self.scales
 
     def __init__(
         self,
@@ -61,9 +68,10 @@ class Method:
         graph: Graph | None,
         config: DecodingConfig,
         frame_seconds: float,
+        lm=None,
     ):
         self.model, self.lang, self.graph, self.config = model, lang, graph, config
-        self.frame_seconds = frame_seconds
+        self.frame_seconds, self.lm = frame_seconds, lm
 
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[np.ndarray | Tensor, np.ndarray]:
         """(N, T, F) features, (N,) lengths to the model's outputs (N, T', ...), (N,) lengths."""
@@ -73,7 +81,17 @@ class Method:
         self, outputs: np.ndarray | Tensor, lengths: np.ndarray, scales: Scales
     ) -> list[list[Hypothesis]]:
         """Of each row the hypotheses, at most `decoding.nbest`, the best first."""
-        raise NotImplementedError
+        return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
+
+    def first_pass(self, outputs: np.ndarray | Tensor, lengths: np.ndarray, scales: Scales):
+        """What the second pass needs, the same for all scales but `first_scales`."""
+        return self.search(outputs, lengths, scales)
+
+    def second_pass(
+        self, found, scales: Scales, texts: list[str] | None = None
+    ) -> list[list[Hypothesis]]:
+        """The hypotheses of what the first pass found; texts: the references, for the oracles."""
+        return found
 
     def spelled(self, spans: list[TokenSpan], score: float) -> Hypothesis:
         """The hypothesis that tokens spell."""
@@ -112,10 +130,12 @@ class GraphMethod(CtcMethod):
 
     scales = ("acoustic_scale", "word_score", "blank_penalty")
 
-    def __init__(self, model, lang, graph, config, frame_seconds):
-        super().__init__(model, lang, graph, config, frame_seconds)
-        if graph is None:
-            raise ConfigError("decoding.method is graph, but there is no graph; run stage 5")
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
+        if self.graph is None:
+            raise ConfigError(
+                f"decoding.method is {config.method}, but there is no graph; run stage 5"
+            )
 
     def search(self, outputs, lengths, scales):
         config = self.config
@@ -129,10 +149,12 @@ class GraphMethod(CtcMethod):
             config.allow_partial,
             config.threads or None,
         )
-        return [
-            [self.hypothesis(path.arcs, path.score, row[:length])]
-            for path, row, length in zip(paths, outputs, lengths)
-        ]
+        found = []
+        for path, row, length in zip(paths, outputs, lengths):
+            hypothesis = self.hypothesis(path.arcs, path.score, row[:length])
+            hypothesis.partial = 0 < len(path.arcs) <= length  # without the arc that ends a path
+            found.append([hypothesis])
+        return found
 
     def scored_graph(self, word_score: float) -> Graph:
         if not word_score:
@@ -194,8 +216,8 @@ class CtcPrefixBeam(CtcMethod):
 class TransducerMethod(Method):
     """What searches a transducer's encoder outputs (N, T, D)."""
 
-    def __init__(self, model, lang, graph, config, frame_seconds):
-        super().__init__(model, lang, graph, config, frame_seconds)
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
         self.device = next(model.parameters()).device
         self.contexts = Histories(model, self.device).contexts
 
@@ -248,59 +270,3 @@ class TransducerBeam(TransducerMethod):
     def paths(self, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
         return beam_search(self.model, outputs, lengths, **options)
-
-
-CTC = {"graph": GraphMethod, "ctc-greedy": CtcGreedy, "ctc-prefix-beam": CtcPrefixBeam}
-TRANSDUCER = {
-    "greedy": TransducerGreedy,
-    "modified-beam": TransducerModifiedBeam,
-    "beam": TransducerBeam,
-}
-
-
-def make_method(
-    model,
-    lang: Lang,
-    graph: Graph | None,
-    config: DecodingConfig,
-    frame_seconds: float,
-    ctc_lang: Lang | None = None,
-) -> Method:
-    """The method that `config.method` names for this model.
-
-    `greedy` is a transducer's greedy search, and `ctc-greedy` for a CTC model.
-
-    Args:
-        model, lang, graph, config, frame_seconds: as for `Method`.
-        ctc_lang: tokens of a transducer's CTC head, to which the graph belongs; None: `lang`.
-
-    Raises:
-        ConfigError: the model has not what the method needs, or a setting makes no sense.
-    """
-    name = config.method
-    for key in ("beam", "max_symbols", "nbest", "temperature"):
-        if not getattr(config, key) > 0:
-            raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
-    transducer = isinstance(model, TransducerModel)
-    if name == "greedy" and not transducer:
-        name = "ctc-greedy"
-    if name in TRANSDUCER:
-        if not transducer:
-            raise ConfigError(
-                f"decoding.method {name} needs a transducer (model.kind); a CTC model has "
-                f"{', '.join(CTC)}"
-            )
-        return TRANSDUCER[name](model, lang, None, config, frame_seconds)
-    if name not in CTC:
-        raise ConfigError(f"decoding.method {name} is unknown; there are {', '.join(METHODS)}")
-    if transducer and model.ctc_head is None:
-        raise ConfigError(
-            f"decoding.method {name} needs a CTC head, and this transducer has none (trained with "
-            f"loss.ctc_weight 0); it has {', '.join(TRANSDUCER)}"
-        )
-    if transducer and ctc_lang is not None:
-        lang = ctc_lang
-    return CTC[name](model, lang, graph, config, frame_seconds)
-
-
-METHODS = (*CTC, *TRANSDUCER)

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from neve.config import load, option
-from neve.decoding.config import DecodingConfig
+from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS, DecodingConfig
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
 from neve.decoding.scales import CANDIDATES
@@ -83,11 +83,17 @@ def load_packed(
         directory / "model.pt", settings.model, bins, lang.num_tokens, ctc_lang.num_tokens
     )
     graph = None
-    if settings.decoding.method == "graph":
+    method = settings.decoding.method
+    if method in RESCORING_METHODS:
+        raise ConfigError(
+            f"decoding.method {method} needs a G, and a packed model has none; use it in `neve "
+            "decode`"
+        )
+    if method in GRAPH_METHODS:
         if not (directory / "graph").exists():
             raise NeveError(
                 f"{directory}: was packed without a graph, for decoding.method "
-                f"{content['decoding']['method']}; pack it with decoding.method graph"
+                f"{content['decoding']['method']}; pack it with decoding.method {method}"
             )
         graph = load_graph(directory / "graph")
     recognizer = Recognizer(model, lang, graph, settings.decoding, shift, ctc_lang)

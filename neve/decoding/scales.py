@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from neve.decoding.config import DecodingConfig
 from neve.decoding.methods import Scales
@@ -13,12 +14,21 @@ from neve.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# name of a scale -> key of its candidates
+# name of a scale -> key of its candidates; those that only a second pass heeds come last
 CANDIDATES = {
     "acoustic_scale": "acoustic_scales",
     "word_score": "word_scores",
     "blank_penalty": "blank_penalties",
+    "lm_scale": "lm_scales",
 }
+
+
+class Trial(NamedTuple):
+    """Scales, and the errors in how many dev words they gave."""
+
+    scales: Scales
+    errors: int
+    words: int
 
 
 def candidates(config: DecodingConfig, heeded: Iterable[str]) -> list[Scales]:
@@ -38,6 +48,22 @@ def candidates(config: DecodingConfig, heeded: Iterable[str]) -> list[Scales]:
 def choose_scales(recognizer: Recognizer, batches: Iterable[tuple]) -> Scales:
     """The scales of the configuration with the fewest dev word errors; of equals, the first.
 
+    Arguments and errors as of `sweep`.
+    """
+    return best_of(sweep(recognizer, batches))
+
+
+def best_of(trials: Iterable[Trial]) -> Scales:
+    """The scales with the fewest errors; of equals, the first."""
+    return min(trials, key=lambda trial: trial.errors).scales
+
+
+def sweep(recognizer: Recognizer, batches: Iterable[tuple]) -> list[Trial]:
+    """The dev word errors of all scales that the configuration allows.
+
+    Each batch is searched once for all scales that only the second pass heeds. Where there is no
+    choice nothing is decoded, and the one trial has no words.
+
     Args:
         recognizer: decodes.
         batches: of the dev sets: outputs, lengths (as `Recognizer.encode` gives them) and
@@ -48,30 +74,33 @@ def choose_scales(recognizer: Recognizer, batches: Iterable[tuple]) -> Scales:
     """
     from kaldialign import edit_distance
 
-    choices = candidates(recognizer.config, recognizer.method.scales)
+    method = recognizer.method
+    choices = candidates(recognizer.config, method.scales)
     if len(choices) == 1:
-        return choices[0]
+        return [Trial(choices[0], 0, 0)]
     batches = list(batches)
     if not batches:
-        keys = [f"decoding.{CANDIDATES[name]}" for name in recognizer.method.scales]
+        keys = [f"decoding.{CANDIDATES[name]}" for name in method.scales]
         raise ConfigError(
             f"{' or '.join(keys)} give a choice, but there is no dev set to choose on; name one in "
             "data.dev or give one value of each"
         )
-    best = None
-    for scales in choices:
-        errors = words = 0
-        for outputs, lengths, texts in batches:
-            for text, nbest in zip(texts, recognizer.search(outputs, lengths, scales)):
-                found = nbest[0].text.split() if nbest else []
-                errors += edit_distance(text.split(), found)["total"]
-                words += len(text.split())
+    errors, words = [0] * len(choices), 0
+    for outputs, lengths, texts in batches:
+        words += sum(len(text.split()) for text in texts)
+        searched = found = None
+        for number, scales in enumerate(choices):
+            first = [getattr(scales, name) for name in method.first_scales]
+            if found is None or first != searched:
+                searched, found = first, method.first_pass(outputs, lengths, scales)
+            for text, nbest in zip(texts, method.second_pass(found, scales, texts)):
+                said = nbest[0].text.split() if nbest else []
+                errors[number] += edit_distance(text.split(), said)["total"]
+    for scales, wrong in zip(choices, errors):
         tried = (
             f"{name.replace('_', ' ')} {getattr(scales, name):g}"
-            for name in recognizer.method.scales
+            for name in method.scales
             if len(getattr(recognizer.config, CANDIDATES[name])) > 1
         )
-        log.info("%s: %d errors in %d dev words", ", ".join(tried), errors, words)
-        if best is None or errors < best[0]:
-            best = (errors, scales)
-    return best[1]
+        log.info("%s: %d errors in %d dev words", ", ".join(tried), wrong, words)
+    return [Trial(scales, wrong, words) for scales, wrong in zip(choices, errors)]

@@ -30,6 +30,7 @@ __getattr__, __dir__, _lazy = lazy_exports(
         "read_new_words": ".new_words",
         "read_phrases": ".biasing",
         "save_graph": ".files",
+        "spoken_words": ".build",
         "token_biasing": ".biasing",
         "word_biasing": ".biasing",
     },

@@ -78,16 +78,22 @@ def build_HL(lang_dir: str | os.PathLike, config: GraphConfig | None = None) -> 
     Words that stand for no speech (!SIL, <s>, </s>) are left out.
     """
     config = config or GraphConfig()
+    spoken = spoken_words(lang_dir)
+    score = -np.log(len(spoken)) * config.lm_scale
+    loop = np.array([*sorted(spoken), -1])
+    G = Graph.from_arcs(2, 0 * loop, (loop == -1) * 1, loop, np.where(loop > 0, score, 0.0), loop)
+    return _compose(lang_dir, G, config)
+
+
+def spoken_words(lang_dir: str | os.PathLike) -> list[int]:
+    """The ids of the words of a graph HL. Raises NeveError if there is none."""
     words = read_symbols(Path(lang_dir) / "words.txt")
     special = {"<eps>", "!SIL", "<s>", "</s>"}
     first_disambig = _first_disambig(words, lang_dir, "words.txt")
     spoken = [n for word, n in words.items() if word not in special and n < first_disambig]
     if not spoken:
         raise NeveError(f"{lang_dir}/words.txt: no words; make the lang directory again (stage 3)")
-    score = -np.log(len(spoken)) * config.lm_scale
-    loop = np.array([*sorted(spoken), -1])
-    G = Graph.from_arcs(2, 0 * loop, (loop == -1) * 1, loop, np.where(loop > 0, score, 0.0), loop)
-    return _compose(lang_dir, G, config)
+    return spoken
 
 
 def build_H(max_token: int, config: GraphConfig | None = None) -> Graph:

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
-from neve.decoding.methods import CTC, METHODS, TRANSDUCER, CtcGreedy, TransducerGreedy
+from neve.decoding.by_name import CTC, METHODS, TRANSDUCER
+from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS
+from neve.decoding.methods import CtcGreedy, TransducerGreedy
 from neve.decoding.transducer import greedy_search
+from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
 from neve.graphs import GraphConfig, build_graph
 from neve.lang import Lang, LangConfig, build_lang
@@ -16,6 +19,7 @@ from neve.models import CtcModel, ModelConfig, TransducerModel
 from neve.models.config import ZipformerConfig
 
 SHAPE = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3, predictor_dim=8, joiner_dim=16)
+LISTED = ("nbest", "nbest-oracle", "nbest-rescoring")
 LEXICON = "AB A B\nABC A B C\nC C\n"
 
 
@@ -44,11 +48,12 @@ def batch(*frames):
     return torch.randn(len(frames), max(frames), 8), torch.tensor(frames)
 
 
-def results_of(model, langs, frames=(60, 21, 33), scales=None, graph=None, **changes):
+def results_of(model, langs, frames=(60, 21, 33), scales=None, graph=None, lm=None, **changes):
     lang, ctc_lang = langs
     config = DecodingConfig(**changes)
-    recognizer = Recognizer(model, lang, graph, config, 0.01, ctc_lang)
-    return recognizer.search(*recognizer.encode(*batch(*frames)), scales)
+    recognizer = Recognizer(model, lang, graph, config, 0.01, ctc_lang, lm)
+    texts = ["AB C"] * len(frames)
+    return recognizer.search(*recognizer.encode(*batch(*frames)), scales, texts)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -56,9 +61,15 @@ def test_every_method_gives_a_transducers_words_in_their_order(langs, method):
     lang, ctc_lang = langs
     model = transducer_of(lang, ctc_lang)
     graph = build_graph(ctc_lang.directory, None, GraphConfig(kind="HL"))
-    rows = results_of(model, langs, graph=graph, method=method, nbest=3)
+    needs = {}
+    if method in RESCORING_METHODS:
+        lines = [f"0 0 {n} {n} 1.5" for n in map(ctc_lang.words.__getitem__, ctc_lang.vocabulary)]
+        (ctc_lang.directory / "G.txt").write_text("\n".join([*lines, "0 0.5", ""]))
+        lm = WordLm.uniform([ctc_lang.words[word] for word in ctc_lang.vocabulary])
+        needs = {"lm": lm, "rescore_lm": str(ctc_lang.directory / "G.txt")}
+    rows = results_of(model, langs, graph=graph, method=method, nbest=3, **needs)
     assert len(rows) == 3 and any(row[0].words for row in rows)
-    several = method in ("ctc-prefix-beam", "modified-beam", "beam")
+    several = method in ("ctc-prefix-beam", "modified-beam", "beam", "ctc-lattice", *LISTED)
     for row, frames in zip(rows, (60, 21, 33)):
         assert 1 <= len(row) <= 3 and (several or len(row) == 1)
         for hypothesis in row:
@@ -69,7 +80,7 @@ def test_every_method_gives_a_transducers_words_in_their_order(langs, method):
             starts = bounds[::2]
             assert starts == sorted(starts)
             assert all(word.start < word.end for word in hypothesis.words)
-    if method == "graph":
+    if method in GRAPH_METHODS:
         assert {word.text for row in rows for word in row[0].words} <= {"AB", "ABC", "C"}
     if method.startswith("ctc-"):
         assert {word.text for row in rows for word in row[0].words} <= {"A", "B", "C"}

@@ -1,0 +1,213 @@
+"""Methods that make a lattice of each utterance: its best path, and the words of sampled paths.
+
+The n-best lists of words are those of k2's and icefall's decoders: paths are sampled, equal word
+sequences are taken once, and of each the best path of the whole lattice is looked up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from neve.decoding.methods import CtcMethod, GraphMethod
+from neve.decoding.word_paths import Lattice, ListedWords, WordPath, word_paths
+from neve.errors import ConfigError
+from neve.fsa import DenseFsaVec, Fsa, FsaVec, intersect_dense_pruned, random_paths, shortest_path
+from neve.graphs import build_H
+from neve.results import Hypothesis
+
+
+class Candidate(NamedTuple):
+    """A word sequence (ids), its best path in the lattice and the total of all its paths."""
+
+    words: tuple[int, ...]
+    path: WordPath
+
+
+class Searched(NamedTuple):
+    """What the first pass keeps of an utterance.
+
+    lattice: None where there is not even a partial path. log_probs (T, C): the model's. best: arcs
+    of the lattice. candidates: the n-best list, the best first; empty if the method has none.
+    """
+
+    lattice: Lattice | None
+    log_probs: np.ndarray
+    best: list[int]
+    candidates: list[Candidate]
+
+
+class BestPath(GraphMethod):
+    """The best path of the lattice, which is that of `graph`; the others build on it."""
+
+    lists = False  # whether there are n-best lists
+
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
+        for key in ("output_beam", "num_paths", "nbest_scale"):
+            if not getattr(config, key) > 0:
+                raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
+        self._scored: tuple[float, Fsa] | None = None
+
+    @property
+    def first_scales(self):
+        return GraphMethod.scales
+
+    def search(self, outputs, lengths, scales):
+        return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
+
+    def first_pass(self, outputs, lengths, scales) -> list[Searched]:
+        scores = self.penalised(outputs, scales.blank_penalty) * np.float32(scales.acoustic_scale)
+        if self._scored is None or self._scored[0] != scales.word_score:
+            graph = self.scored_graph(scales.word_score)
+            self._scored = scales.word_score, Fsa.from_graph(graph, acceptor=True)
+        found: list[Searched | None] = [None] * len(lengths)
+        rows = list(range(len(lengths)))
+        for partial in (False, True) if self.config.allow_partial else (False,):
+            if not rows:
+                break
+            searched = self._searched(scores, outputs, lengths, rows, partial)
+            found = [new if new else old for new, old in zip(searched, found)]
+            rows = [row for row in rows if found[row] is None]
+        nothing = (Searched(None, row[:length], [], []) for row, length in zip(outputs, lengths))
+        return [one or none for one, none in zip(found, nothing)]
+
+    def second_pass(self, found, scales, texts=None):
+        return [
+            [self.of_path(one, one.best, float(one.lattice.scores[one.best].sum()))]
+            if one.lattice
+            else [Hypothesis([], -1e30)]
+            for one in found
+        ]
+
+    def of_path(self, found: Searched, arcs: list[int], score: float) -> Hypothesis:
+        """The hypothesis of a path of the lattice."""
+        on_graph = found.lattice.graph_arcs[arcs]
+        hypothesis = self.hypothesis(on_graph[on_graph >= 0], score, found.log_probs)
+        return dataclasses.replace(hypothesis, partial=found.lattice.partial)
+
+    def said(self, words: tuple[int, ...]) -> list[str]:
+        """The words of ids, without silence and the like."""
+        names = (self.lang.words[word] for word in words)
+        return [name for name in names if self.lang.is_word(name)]
+
+    def _searched(self, scores, outputs, lengths, rows, partial) -> list[Searched | None]:
+        config = self.config
+        segments = [[row, 0, int(lengths[row])] for row in rows]
+        dense = DenseFsaVec(torch.from_numpy(scores), torch.tensor(segments, dtype=torch.int32))
+        fsas = intersect_dense_pruned(
+            self._scored[1],
+            dense,
+            config.search_beam,
+            config.output_beam,
+            config.min_active,
+            config.max_active,
+            allow_partial=partial,
+        )
+        first = fsas.arc_splits.tolist()
+        fsas.lattice_arc = torch.arange(fsas.num_arcs, dtype=torch.int32)
+        best = shortest_path(fsas, use_double_scores=True)
+        ends = best.arc_splits.tolist()
+        best_arcs = [
+            (best.lattice_arc[begin:end] - shift).tolist()
+            for begin, end, shift in zip(ends, ends[1:], first)
+        ]
+        sampled = self._sampled(fsas) if self.lists else None
+        found: list[Searched | None] = [None] * len(lengths)
+        for place, row in enumerate(rows):
+            if not best_arcs[place]:
+                continue
+            lattice = self._lattice(fsas, place, partial)
+            candidates = []
+            if sampled:
+                paths = ([arc - first[place] for arc in path] for path in sampled[place])
+                candidates = _candidates(lattice, [best_arcs[place], *paths])
+            found[row] = Searched(
+                lattice, outputs[row, : lengths[row]], best_arcs[place], candidates
+            )
+        return found
+
+    def _sampled(self, fsas: FsaVec) -> list[list[list[int]]]:
+        spread = fsas.detach().clone()
+        spread.scores = spread.scores * self.config.nbest_scale
+        return random_paths(spread, True, self.config.num_paths).tolist()
+
+    def _lattice(self, fsas: FsaVec, place: int, partial: bool) -> Lattice:
+        one = fsas[place]
+        arcs = one.arc_map_a.numpy().astype(np.int64)
+        splits, values = self.graph.aux_splits, self.graph.aux_values
+        spoken = np.diff(splits)[arcs] * (arcs >= 0)
+        words: list[tuple[int, ...]] = [()] * len(arcs)
+        for place in np.flatnonzero(spoken).tolist():
+            said = values[splits[arcs[place]] : splits[arcs[place] + 1]].tolist()
+            words[place] = tuple(word for word in said if word > 0)
+        counts = np.bincount(one.src.numpy(), minlength=one.num_states)
+        return Lattice(
+            np.concatenate(([0], np.cumsum(counts))),
+            one.dst.numpy(),
+            one.scores.detach().double().numpy(),
+            words,
+            arcs,
+            partial,
+        )
+
+
+class Nbest(BestPath):
+    """The words of sampled paths, by the score of their best path."""
+
+    lists = True
+
+    def second_pass(self, found, scales, texts=None):
+        return [self.listed(one, self.ranked(one, scales)) for one in found]
+
+    def ranked(self, found: Searched, scales) -> list[tuple[float, Candidate]]:
+        """Scores and candidates, the best first."""
+        return [(candidate.path.score, candidate) for candidate in found.candidates]
+
+    def listed(self, found: Searched, ranked: list[tuple[float, Candidate]]) -> list[Hypothesis]:
+        """The first of them as hypotheses, `decoding.nbest` at most, no text twice."""
+        kept: dict[tuple[str, ...], Hypothesis] = {}
+        for score, candidate in ranked:
+            if len(kept) == self.config.nbest:
+                break
+            text = tuple(self.said(candidate.words))
+            if text not in kept:
+                kept[text] = self.of_path(found, candidate.path.arcs, score)
+        return list(kept.values()) or [Hypothesis([], -1e30)]
+
+
+class CtcLattice(Nbest):
+    """Tokens without a lexicon, from the lattice of the CTC topology: the most probable sequences.
+
+    A sequence's score is the sum of all its alignments in the lattice, where `ctc-greedy` takes the
+    best alignment.
+    """
+
+    scales = ("acoustic_scale", "blank_penalty")
+
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, build_H(lang.num_tokens - 1), config, frame_seconds, lm)
+
+    def said(self, words):
+        return [self.lang.decode(list(words))]
+
+    def ranked(self, found, scales):
+        by_total = [(candidate.path.total, candidate) for candidate in found.candidates]
+        return sorted(by_total, key=lambda one: -one[0])
+
+    def of_path(self, found, arcs, score):
+        on_graph = found.lattice.graph_arcs[arcs]
+        labels = self.graph.labels[on_graph[on_graph >= 0]][: len(found.log_probs)]
+        hypothesis = CtcMethod.of_labels(self, labels, found.log_probs, score)
+        return dataclasses.replace(hypothesis, partial=found.lattice.partial)
+
+
+def _candidates(lattice: Lattice, paths: list[list[int]]) -> list[Candidate]:
+    """The different word sequences of paths, by their best paths; of equals the first met."""
+    sequences = list(dict.fromkeys(lattice.said(path) for path in paths))
+    found = word_paths(lattice, ListedWords(sequences))
+    listed = [Candidate(sequences[place], path) for place, path in sorted(found.items())]
+    return sorted(listed, key=lambda candidate: -candidate.path.score)

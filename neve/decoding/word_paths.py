@@ -1,0 +1,164 @@
+"""A lattice followed by a word automaton: best paths and totals of what both accept.
+
+The automaton is any object with a `start` and the methods `step(state, word)`, the state after a
+word and its score, or None, and `end(state)`, a key and a score, or None. Paths with the same key
+end in the same final state: all of them for a language model (`LmWords`), those of one word
+sequence for a list of sequences (`ListedWords`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from neve.decoding.word_lm import WordLm
+
+
+class Lattice(NamedTuple):
+    """One utterance's lattice, its states sorted so that arcs go to later ones; A arcs.
+
+    splits (S+1,): the arcs that leave state s are splits[s] .. splits[s+1]-1. dst (A,), scores (A,)
+    float64. words: what each arc says, a tuple of ids. graph_arcs (A,): the arcs of the graph, -1
+    for an end that the graph does not have. partial: no path is complete.
+    """
+
+    splits: np.ndarray
+    dst: np.ndarray
+    scores: np.ndarray
+    words: list[tuple[int, ...]]
+    graph_arcs: np.ndarray
+    partial: bool
+
+    @property
+    def num_states(self) -> int:
+        return len(self.splits) - 1
+
+    @property
+    def src(self) -> np.ndarray:
+        return np.repeat(np.arange(self.num_states), np.diff(self.splits))
+
+    def said(self, arcs: Iterable[int]) -> tuple[int, ...]:
+        """The words of a path."""
+        return tuple(word for arc in arcs for word in self.words[arc])
+
+
+class WordPath(NamedTuple):
+    """The best path of one key: arcs of the lattice, its score, and the log of all paths' sum."""
+
+    arcs: list[int]
+    score: float
+    total: float
+
+
+class LmWords:
+    """A language model, added `scale` times to paths' scores, without what `own` says of them."""
+
+    def __init__(self, lm: WordLm, scale: float, own: WordLm | None = None):
+        self.lm, self.scale, self.own = lm, scale, own
+        self.start = (lm.start, own.start if own else 0)
+
+    def step(self, state, word):
+        new, score = self.lm.step(state[0], word)
+        score, old = score * self.scale, 0
+        if self.own:
+            old, removed = self.own.step(state[1], word)
+            score -= removed
+        return (new, old), score
+
+    def end(self, state):
+        score = self.lm.end(state[0]) * self.scale
+        return 0, score - (self.own.end(state[1]) if self.own else 0.0)
+
+
+class ListedWords:
+    """Only these word sequences; the key of each is its place in the list."""
+
+    def __init__(self, sequences: Sequence[Sequence[int]]):
+        self.start = 0
+        self._next: dict[tuple[int, int], int] = {}
+        self._ends: dict[int, int] = {}
+        for place, sequence in enumerate(sequences):
+            node = 0
+            for word in sequence:
+                node = self._next.setdefault((node, word), len(self._next) + 1)
+            self._ends[node] = place
+
+    def step(self, state, word):
+        node = self._next.get((state, word))
+        return None if node is None else (node, 0.0)
+
+    def end(self, state):
+        place = self._ends.get(state)
+        return None if place is None else (place, 0.0)
+
+
+def word_paths(lattice: Lattice, automaton) -> dict[Hashable, WordPath]:
+    """Of each key that some path ends with, the best path and the total of all."""
+    splits, last = lattice.splits.tolist(), lattice.num_states - 1
+    targets, spoken = lattice.dst.tolist(), lattice.words
+    reached: list[dict] = [{} for _ in range(lattice.num_states)]
+    if last < 1:
+        return {}
+    reached[0][automaton.start] = 0
+    count = 1
+    sources, ends, arcs, added = [], [], [], []
+    for state in range(last):
+        leaving = range(splits[state], splits[state + 1])
+        for known, number in reached[state].items():
+            for arc in leaving:
+                after, score = known, 0.0
+                for word in spoken[arc]:
+                    step = automaton.step(after, word)
+                    if step is None:
+                        break
+                    after, score = step[0], score + step[1]
+                else:
+                    target = targets[arc]
+                    if target == last:
+                        end = automaton.end(after)
+                        if end is None:
+                            continue
+                        after, score = end[0], score + end[1]
+                    there = reached[target]
+                    place = there.get(after)
+                    if place is None:
+                        place = there[after] = count
+                        count += 1
+                    sources.append(number)
+                    ends.append(place)
+                    arcs.append(arc)
+                    added.append(score)
+        if state:
+            reached[state] = {}
+    src, dst = (np.array(column, np.int64) for column in (sources, ends))
+    scores = lattice.scores[np.array(arcs, np.int64)] + np.array(added, np.float64)
+    best, back, total = _forward(src, dst, scores, count)
+    found = {}
+    for key, place in reached[last].items():
+        path, at = [], place
+        while at:
+            path.append(arcs[back[at]])
+            at = sources[back[at]]
+        found[key] = WordPath(path[::-1], float(best[place]), float(total[place]))
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _forward(src, dst, scores, count):
+    """Best scores, best arcs, log-sums of paths from 0; arcs follow those that enter their src."""
+    best = np.full(count, -np.inf)
+    total = np.full(count, -np.inf)
+    back = np.full(count, -1, np.int64)
+    best[0] = total[0] = 0.0
+    for arc in range(len(src)):
+        came, to = best[src[arc]] + scores[arc], dst[arc]
+        if came > best[to]:
+            best[to], back[to] = came, arc
+        more = total[src[arc]] + scores[arc]
+        high, low = max(total[to], more), min(total[to], more)
+        if high > -np.inf:
+            total[to] = high + np.log1p(np.exp(low - high))
+    return best, back, total
