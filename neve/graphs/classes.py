@@ -185,7 +185,7 @@ def expand_classes(
         if name in class_ids:
             graph = replaced(_trie(classes[name], words, class_ids, ends))
             automata[name] = Fsa.from_graph(graph)
-            log.info("%s: %d phrases, %d arcs", name, len(classes[name]), graph.num_arcs)
+            log.info("%d phrases of %s: %d arcs", len(classes[name]), name, graph.num_arcs)
     return replaced(G)
 
 

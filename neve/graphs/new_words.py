@@ -35,7 +35,7 @@ from neve.lm.classes import is_class
 
 log = logging.getLogger(__name__)
 
-PHRASES = "$"  # the class of phrases of several words, a name that no class of a user has
+PHRASES = "$(added)"  # the class of added phrases, a name that no class of a user has
 MUCH = 0.1  # a warning is given where new words have more probability than this together
 
 

@@ -58,7 +58,7 @@ def make_G(
         G, class_ids = _class_G(Path(_needed(lm_dir)) / "lm.arpa", words)
     else:
         path = Path(_needed(lm_dir)) / "G.fst.txt"
-        _no_classes(path.with_name("lm.arpa"))
+        _no_classes(path.with_name("lm.arpa"), words)
         G, class_ids = build_G(path), {}
         if old_words is not None:
             G = relabelled(G, SymbolTable.read(old_words), words)
@@ -91,7 +91,7 @@ def _class_G(arpa: Path, words: SymbolTable) -> tuple[Graph, dict[str, int]]:
     """G of an ARPA file, and the ids that the classes have in it, after those of `words`."""
     from neve.lm import arpa_to_fst
 
-    names = arpa_classes(arpa)
+    names = [name for name in arpa_classes(arpa) if name not in words]
     table = SymbolTable()
     for word in words:
         table.add(word, words[word])
@@ -130,8 +130,8 @@ def _unigrams(arpa: str | os.PathLike):
                 raise NeveError(f"{arpa}:{number}: {line!r} is no 1-gram") from None
 
 
-def _no_classes(arpa: Path) -> None:
-    names = arpa_classes(arpa) if arpa.exists() else []
+def _no_classes(arpa: Path, words: SymbolTable) -> None:
+    names = [x for x in arpa_classes(arpa) if x not in words] if arpa.exists() else []
     if names:
         raise NeveError(
             f"{arpa}: the model has the class {names[0]}; name the directory of the lists of its "
