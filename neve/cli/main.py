@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "score": "8",
     "pack": "9",
     "transcribe": "",
+    "align": "",
     "g2p": "",
     "spot": "",
     "doctor": "",
