@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from neve.cli.main import open_stage, require, require_inputs
@@ -75,40 +76,81 @@ def run(config, args) -> None:
         inputs.append(Path(config.training.init))
     if config.loss.teacher:
         inputs += [Path(config.loss.teacher) / name for name in ("model.pt", "model.yaml")]
+
+    def task():
+        from neve.tasks import make_task
+
+        return make_task(config, fbank, lang, ctc_lang)
+
+    train_in_stage(
+        "train",
+        config,
+        args,
+        processes,
+        training=config.training,
+        out=config.paths.exp,
+        inputs=inputs,
+        sections=SECTIONS,
+        extend=EXTEND,
+        task=task,
+        work=lambda: train_model(config, fbank),
+    )
+
+
+def train_in_stage(
+    verb: str,
+    config,
+    args,
+    processes: int,
+    *,
+    training,
+    out,
+    inputs: Sequence,
+    sections: Sequence[str],
+    extend: Sequence[str],
+    task: Callable,
+    work: Callable[[], object],
+) -> None:
+    """A training as a live stage: start its processes, or be one of them.
+
+    Args:
+        verb: the verb and the stage's name.
+        processes: how many there shall be on this machine.
+        training: the section that says how it is trained.
+        task: makes the task, for `--find-max-duration`.
+        work: trains, in each process.
+    """
     several = "WORLD_SIZE" in os.environ and os.environ["WORLD_SIZE"] != "1"
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         args.force = False  # torchrun starts anew after a loss: what was done since is to be kept
     if args.find_max_duration:
-        from neve.tasks import make_task
         from neve.training import memory_report
 
         require_inputs(inputs, config)
-        print(memory_report(make_task(config, fbank, lang, ctc_lang), config.training))
+        print(memory_report(task(), training))
         return
     if processes > 1 and not several and not args.dry_run:
         from neve.training import launch
 
         require_inputs(inputs, config)
-        command = [sys.executable, "-m", "neve", "train", *args.words]
-        launch(command, processes, config.training.restarts)
+        command = [sys.executable, "-m", "neve", verb, *args.words]
+        launch(command, processes, training.restarts)
         return
     if several:
         from neve.training import join_group, others_watched
 
-        group = join_group(config.training.device)
+        group = join_group(training.device)
         if not group.leader:  # the first process has the stage, its lock and its log
             with others_watched():
                 finished = any(group.gather(False))
             if not finished:
-                train_model(config, fbank)
+                work()
             return
-    with open_stage(
-        "train", config.paths.exp, inputs, config, args, SECTIONS, live=True, extend=EXTEND
-    ) as stage:
+    with open_stage(verb, out, inputs, config, args, sections, live=True, extend=extend) as stage:
         if several:
             group.gather(stage.finished)
         if not stage.finished:
-            train_model(config, fbank)
+            work()
 
 
 def train_model(config, fbank: Path) -> None:
