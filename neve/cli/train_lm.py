@@ -35,6 +35,8 @@ def run(config, args) -> None:
     dev = [manifests / f"text_{split}" for split in config.data.dev]
     texts = [Path(path) for path in (*settings.text, *settings.dev_text)]
     inputs = [lang, *train, *dev, *texts]
+    if settings.training.init:
+        inputs.append(Path(settings.training.init))
 
     def task():
         from neve.tasks import LmTask
