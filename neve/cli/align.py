@@ -26,6 +26,13 @@ def add_arguments(parser) -> None:
     what.add_argument("--audio", metavar="FILE", help="align an audio file with --text")
     add("--text", metavar="FILE", help="what is said in --audio, as the transcripts are written")
     add("--channel", type=int, help="the channel of --audio to use (default: their mean)")
+    add(
+        "--segment", action="store_true",
+        help="cut a long --audio, whose --text may have errors, into pieces whose text is right",
+    )  # fmt: skip
+    for name, (default, unit, meaning) in SEGMENT_OPTIONS.items():
+        meaning += " (%(default)s)"
+        add(f"--{name}", type=float, default=default, metavar=unit, help=meaning)
     add("--model", metavar="DIR", help="what `neve pack` made (default: the experiment paths.exp)")
     add("--out", metavar="DIR", help="where to write (default: align_NAME in paths.exp)")
     add(
@@ -33,6 +40,15 @@ def add_arguments(parser) -> None:
         help="cuts: Lhotse cuts with alignments; ctm: Kaldi's; textgrid: Praat's; several times "
         "for several (default: all)",
     )  # fmt: skip
+
+
+SEGMENT_OPTIONS = {
+    "shortest": (2.0, "S", "--segment: seconds of a piece at least"),
+    "longest": (20.0, "S", "--segment: seconds of a piece at most"),
+    "pause": (0.2, "S", "--segment: seconds without a word where a cut may be"),
+    "pad": (0.3, "S", "--segment: seconds kept around the words of a piece"),
+    "agreement": (1.0, "X", "--segment: share of a piece's text that must have been heard"),
+}
 
 
 def run(config, args) -> None:
@@ -45,6 +61,8 @@ def run(config, args) -> None:
         raise ConfigError("--out DIR: say where to write")
     if args.out and args.split and len(args.split) > 1:
         raise ConfigError("--out is one directory: give one --split, or leave it out")
+    if args.segment and not args.audio:
+        raise ConfigError("--segment is for --audio: splits and cuts are pieces already")
     for path in (args.audio, args.text, args.cuts):
         if path and not Path(path).exists():
             raise NeveError(f"{path}: there is no such file")
@@ -91,15 +109,41 @@ def load_method(config, model: str | None):
 
 
 def align_audio(config, args, method, formats) -> None:
-    """An audio file and its text."""
+    """An audio file and its text: as a whole, or cut into pieces."""
     from neve.decoding.align_corpus import align_set
     from neve.frontend import Frontend
     from neve.transcribe.align import recording_batch
 
+    out = Path(args.out)
     frontend = Frontend.load(args.model or config.paths.fbank)
     try:
-        text = " ".join(Path(args.text).read_text(encoding="utf-8").split())
+        words = Path(args.text).read_text(encoding="utf-8").split()
     except UnicodeDecodeError as error:
         raise NeveError(f"{args.text}: is not UTF-8 text ({error})") from None
-    batch = recording_batch(args.audio, text, frontend, args.channel)
-    told(Path(args.out), *align_set(method, [batch], Path(args.out), formats))
+    if not args.segment:
+        batch = recording_batch(args.audio, " ".join(words), frontend, args.channel)
+        told(out, *align_set(method, [batch], out, formats))
+        return
+    from neve.decoding.segmentation import SegmentConfig
+    from neve.transcribe.segment import (
+        LongRecording,
+        segment_batches,
+        segment_recording,
+        write_report,
+    )
+
+    options = {name: getattr(args, name) for name in SEGMENT_OPTIONS}
+    recording = LongRecording(args.audio, args.channel)
+    pieces = segment_recording(recording, words, method, frontend, SegmentConfig(**options))
+    told(out, *align_set(method, segment_batches(recording, pieces, frontend), out, formats))
+    summary = write_report(out, recording, words, pieces)
+    log.info(
+        "%s: %d of %d words are in %d pieces, %.0f of %.0f s; what was left out: %s",
+        args.audio,
+        summary["segment_words"],
+        summary["words"],
+        summary["segments"],
+        summary["segment_seconds"],
+        summary["seconds"],
+        out / "left_out.jsonl",
+    )

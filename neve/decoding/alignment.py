@@ -58,6 +58,7 @@ class GraphBuilder:
     def __init__(self):
         self.arcs: list[tuple[int, int, int, float, int]] = []
         self.places: list[tuple[int, int]] = []  # (owner, token)
+        self.firsts: set[int] = set()  # places with which a chain begins
         self.num_states = 0
 
     def state(self) -> int:
@@ -74,6 +75,7 @@ class GraphBuilder:
         self, sources: Sequence[tuple[int, float]], dst: int, owner: int, tokens: Sequence[int]
     ) -> None:
         """The tokens one after another."""
+        self.firsts.add(len(self.places))
         for number, token in enumerate(tokens):
             last = number == len(tokens) - 1
             there = dst if last else self.state()

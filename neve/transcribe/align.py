@@ -32,7 +32,7 @@ def recording_batch(
         raise NeveError(f"{file}: is shorter than a frame")
     name = Path(file).stem
     cut = recording_cut(file, name, channel)
-    cut.supervisions = [segment(name, name, 0.0, cut.duration, text, cut.channel)]
+    cut.supervisions = [supervision(name, name, 0.0, cut.duration, text, cut.channel)]
     return {
         "features": features[None],
         "feature_lens": torch.tensor([len(features)]),
@@ -58,7 +58,7 @@ def recording_cut(file: str | os.PathLike, name: str, channel: int | None):
     return MonoCut(name, 0.0, duration, channel or 0, recording=recording)
 
 
-def segment(name: str, recording: str, start: float, duration: float, text: str, channel):
+def supervision(name: str, recording: str, start: float, duration: float, text: str, channel):
     """A Lhotse supervision."""
     from lhotse import SupervisionSegment
 
