@@ -45,10 +45,11 @@ class Scheduled(nn.Module):
     """
 
     batches: float = math.inf
+    stretch: float = 1.0  # how much longer than written the schedules are
 
     def now(self, value: float | Schedule) -> float:
         """The value at the present number of batches."""
-        return value(self.batches) if isinstance(value, Schedule) else value
+        return value(self.batches / self.stretch) if isinstance(value, Schedule) else value
 
     def chance(self, probability: float | Schedule) -> bool:
         """True with the present probability, drawn from torch's generator of the CPU."""

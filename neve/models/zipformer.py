@@ -267,6 +267,19 @@ class Zipformer(Scheduled):
         """Feature frames of a chunk's input; the next input starts 2 * chunk frames later."""
         return 2 * (chunk + CONTEXT) + LOSS
 
+    def streaming_inputs(self, frames: int, chunk: int) -> list[tuple[int, int, bool]]:
+        """How to feed `frames` feature frames: begin, end and whether it is final of each input.
+
+        What is final makes no more than a chunk, so there may be an input more than it seems.
+        """
+        inputs = []
+        for begin in range(0, max(frames, 1), 2 * chunk):
+            end = begin + self.streaming_features(chunk)
+            if (frames - begin - LOSS) // 2 <= chunk:
+                return [*inputs, (begin, frames, True)]
+            inputs.append((begin, end, False))
+        return inputs
+
     def get_init_states(self, batch: int, left: int) -> list[Tensor]:
         """States before the first chunk, for `batch` streams.
 
@@ -297,14 +310,24 @@ class Zipformer(Scheduled):
         """Encode the next chunk of every stream.
 
         Args:
-            x: (N, `streaming_features(chunk)`, F) features; the last input may be shorter.
+            x: (N, `streaming_features(chunk)`, F) features; the last input is shorter, as
+                `streaming_inputs` has it.
             states: of `get_init_states` or the call before.
-            chunk: frames of a chunk.
-            final: nothing follows x, of at least 9 frames.
+            chunk: frames of a chunk; 0: x is a whole utterance.
+            final: nothing follows x.
 
         Returns:
             (N, chunk / 2, D), and the next states.
+
+        Raises:
+            ConfigError: x has frames for more than one chunk.
         """
+        made = (x.shape[1] - LOSS) // 2 - (0 if final else CONTEXT)
+        if chunk and made > chunk:
+            raise ConfigError(
+                f"{x.shape[1]} feature frames are too many for a chunk of {chunk}: see "
+                "Zipformer.streaming_inputs"
+            )
         x, front = self.subsampling.streaming_forward(x, states[-2], final)
         count, left = states[-1], states[0].shape[0] * self.stacks[0].factor
         past = torch.arange(left - 1, -1, -1, device=x.device)[None, :] >= count[:, None]

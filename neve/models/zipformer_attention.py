@@ -142,7 +142,8 @@ class AttentionWeights(Scheduled):
     def weights(
         self, query: Tensor, key: Tensor, place: Tensor, positions: Tensor, mask: Tensor | None
     ) -> Tensor:
-        positions = self.linear_pos(positions).unflatten(1, (self.heads, self.place_dim))
+        positions = self.linear_pos(positions.to(self.linear_pos.weight.dtype))
+        positions = positions.unflatten(1, (self.heads, self.place_dim))
         inputs = (
             query.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3),
             key.unflatten(2, (self.heads, -1)).permute(2, 0, 3, 1),

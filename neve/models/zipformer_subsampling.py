@@ -122,11 +122,11 @@ class ZipformerSubsampling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, F) features to (N, (T - 7) // 2, D); shorter than 9 frames counts as 9."""
-        if x.shape[1] < LOSS + 2:
-            x = F.pad(x, (0, 0, 0, LOSS + 2 - x.shape[1]))
         return self.project(self.convnext(self.convolutions(x)))
 
     def convolutions(self, x: Tensor) -> Tensor:
+        if x.shape[1] < LOSS + 2:
+            x = F.pad(x, (0, 0, 0, LOSS + 2 - x.shape[1]))
         x = _convolve(self.conv1, x.unsqueeze(3))
         if self.training:
             x = ScaleGradient.apply(x, 0.2)
