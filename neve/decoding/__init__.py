@@ -1,8 +1,9 @@
 """From a trained model to hypotheses: searches, word times and confidences.
 
 `Recognizer` decodes batches of features with the method that `decoding.method` names; `decode` runs
-it over the dev and test sets and writes a results file for each. The methods are in `methods`, the
-searches of transducers in `transducer`, those of CTC in `neve.kernels`.
+it over the dev and test sets and writes a results file for each. The names of methods are in
+`by_name`, their searches in `methods`, `lattices` and what builds on it, those of transducers in
+`transducer`, those of CTC without a graph in `neve.kernels`.
 """
 
 from neve.decoding.config import DecodingConfig

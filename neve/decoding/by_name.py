@@ -14,6 +14,7 @@ from neve.decoding.methods import (
     TransducerGreedy,
     TransducerModifiedBeam,
 )
+from neve.decoding.neural_rescoring import AttentionRescoring, NeuralRescoring
 from neve.decoding.oracle import LatticeOracle, NbestOracle
 from neve.decoding.rescoring import NbestRescoring, WholeLatticeRescoring
 from neve.decoding.word_lm import WordLm
@@ -34,6 +35,8 @@ CTC = {
     "nbest-rescoring": NbestRescoring,
     "whole-lattice-rescoring": WholeLatticeRescoring,
     "mbr": MinimumBayesRisk,
+    "neural-rescoring": NeuralRescoring,
+    "attention-rescoring": AttentionRescoring,
 }
 TRANSDUCER = {
     "greedy": TransducerGreedy,
@@ -83,9 +86,11 @@ def make_method(
             f"decoding.method {name} needs a CTC head, and this transducer has none (trained with "
             f"loss.ctc_weight 0); it has {', '.join(TRANSDUCER)}"
         )
-    if transducer and ctc_lang is not None:
-        lang = ctc_lang
-    return CTC[name](model, lang, graph, config, frame_seconds, lm)
+    own = ctc_lang if transducer and ctc_lang is not None else lang
+    method = CTC[name](model, own, graph, config, frame_seconds, lm)
+    if isinstance(method, AttentionRescoring):
+        method.token_lang = lang
+    return method
 
 
 METHODS = (*CTC, *TRANSDUCER)

@@ -16,6 +16,8 @@ GRAPH_METHODS = (
     "nbest-rescoring",
     "whole-lattice-rescoring",
     "mbr",
+    "neural-rescoring",
+    "attention-rescoring",
 )
 RESCORING_METHODS = ("nbest-rescoring", "whole-lattice-rescoring")
 
@@ -31,7 +33,9 @@ class DecodingConfig:
         "beam, any number of them, slow. For a CTC model greedy is ctc-greedy. With a lattice, of "
         "CTC: ctc-lattice, tokens alone; 1best, its best path; nbest, the best words of sampled "
         "paths; nbest-oracle and lattice-oracle, those nearest to the reference; nbest-rescoring "
-        "and whole-lattice-rescoring, with a larger n-gram; mbr, the least expected word errors",
+        "and whole-lattice-rescoring, with a larger n-gram; mbr, the least expected word errors; "
+        "neural-rescoring and attention-rescoring, the n-best list with a neural LM, or with the "
+        "model's attention decoder",
         choices=(
             "ctc-greedy",
             "ctc-prefix-beam",
@@ -60,9 +64,11 @@ class DecodingConfig:
     )
     lm_scales: list[float] = option(
         [1.0],
-        "weights of rescore_lm, whose scores take the place of those of the graph's own G; of "
-        "several, chosen on the dev sets likewise",
+        "weights of rescore_lm, whose scores take the place of those of the graph's own G, or of "
+        "neural_lm or the attention decoder, whose scores are added; of several, chosen on the dev "
+        "sets likewise",
     )
+    neural_lm: str = option("", "the model directory of `neve train-lm`, for neural-rescoring")
     acoustic_scales: list[float] = option(
         [1.0],
         "weights of the log-probabilities against the graph; of several, the one with the fewest "

@@ -65,6 +65,7 @@ def decode(
         config.features.num_bins,
         symbols.num_tokens,
         ctc_symbols.num_tokens,
+        attention_decoder=options.method == "attention-rescoring",
     ).to(pick_device(options.device))
     recognizer = Recognizer(
         model,

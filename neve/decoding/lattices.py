@@ -44,6 +44,7 @@ class BestPath(GraphMethod):
     """The best path of the lattice, which is that of `graph`; the others build on it."""
 
     lists = False  # whether there are n-best lists
+    pruning = "exact"  # of lattices, see `neve.fsa.intersect_dense_pruned`
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
@@ -106,6 +107,7 @@ class BestPath(GraphMethod):
             config.min_active,
             config.max_active,
             allow_partial=partial,
+            pruning=self.pruning,
         )
         first = fsas.arc_splits.tolist()
         fsas.lattice_arc = torch.arange(fsas.num_arcs, dtype=torch.int32)

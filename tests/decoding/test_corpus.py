@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from kaldialign import edit_distance
 
 from neve.cli.main import main
 from neve.data import DataConfig
@@ -65,6 +66,7 @@ def run(tmp_path):
             data=DataConfig(dev=list(dev), test=["test"]),
             features=FeatureConfig(num_bins=8),
             model=shape,
+            graph=GraphConfig(kind="HL"),
             decoding=DecodingConfig(device="cpu", **changes),
         )
         graph = tmp_path / "graph"
@@ -107,6 +109,33 @@ def test_scales_are_chosen_on_dev_and_used_for_all_sets(run):
     chosen = [read_results(out / f"hyps-{split}.jsonl") for split in ("dev", "test")]
     run(acoustic_scales=[scales["acoustic_scale"]], word_scores=[scales["word_score"]])
     assert chosen == [read_results(out / f"hyps-{split}.jsonl") for split in ("dev", "test")]
+
+
+def test_the_errors_of_all_that_was_tried_are_written(run, tmp_path):
+    words = Lang.load(tmp_path / "lang").words
+    # an LM that says AB, but C hardly ever
+    G = f"0 0 {words['AB']} {words['AB']} 0.1\n0 0 {words['C']} {words['C']} 30\n0 0.1\n"
+    (tmp_path / "G.fst.txt").write_text(G)
+    for method in ("nbest-rescoring", "whole-lattice-rescoring"):
+        _, scales, out = run(
+            method=method, rescore_lm=str(tmp_path / "G.fst.txt"), lm_scales=[0.0, 1.0, 3.0],
+            word_scores=[2.0], output_beam=40.0, search_beam=60.0,
+        )  # fmt: skip
+        table = json.loads((out / "sweep.json").read_text())
+        assert table["sets"] == ["dev"]
+        trials = {row["lm_scale"]: row for row in table["trials"]}
+        assert list(trials) == [0.0, 1.0, 3.0]
+        assert [row["chosen"] for row in table["trials"]].count(True) == 1
+        best = min(row["errors"] for row in trials.values())
+        assert trials[scales["lm_scale"]]["chosen"]
+        assert trials[scales["lm_scale"]]["errors"] == best
+        for row in trials.values():
+            assert row["words"] == 2 and row["wer"] == 100 * row["errors"] / 2
+        results = read_results(out / "hyps-dev.jsonl")
+        wrong = sum(
+            edit_distance(result.ref.split(), result.hyp.split())["total"] for result in results
+        )
+        assert wrong == best  # the sets are decoded with what was chosen
 
 
 def test_a_choice_without_a_dev_set_is_refused(run):

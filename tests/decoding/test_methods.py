@@ -17,9 +17,14 @@ from neve.graphs import GraphConfig, build_graph
 from neve.lang import Lang, LangConfig, build_lang
 from neve.models import CtcModel, ModelConfig, TransducerModel
 from neve.models.config import ZipformerConfig
+from neve.models.lm import build_lm
+from neve.models.lm_config import LmModelConfig
+from neve.tasks.lm import write_model
+from neve.tasks.lm_config import NeuralLmConfig
+from neve.tasks.lm_text import Units
 
 SHAPE = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3, predictor_dim=8, joiner_dim=16)
-LISTED = ("nbest", "nbest-oracle", "nbest-rescoring")
+LISTED = ("nbest", "nbest-oracle", "nbest-rescoring", "neural-rescoring", "attention-rescoring")
 LEXICON = "AB A B\nABC A B C\nC C\n"
 
 
@@ -37,7 +42,9 @@ def langs(tmp_path):
 def transducer_of(lang, ctc_lang=None, **changes):
     torch.manual_seed(0)
     shape = dataclasses.replace(SHAPE, kind="transducer", **changes)
-    model = TransducerModel(shape, 8, lang.num_tokens, ctc_lang.num_tokens if ctc_lang else 0)
+    model = TransducerModel(
+        shape, 8, lang.num_tokens, ctc_lang.num_tokens if ctc_lang else 0, attention_decoder=True
+    )
     for parameter in model.parameters():
         parameter.data.mul_(2.0)  # so that it says something
     return model.eval()
@@ -46,6 +53,25 @@ def transducer_of(lang, ctc_lang=None, **changes):
 def batch(*frames):
     torch.manual_seed(1)
     return torch.randn(len(frames), max(frames), 8), torch.tensor(frames)
+
+
+def neural_lm(lang, out, unit="tokens", bias=()):
+    """A directory as `neve train-lm` writes it, of an LSTM whose output has no weights but a bias.
+
+    bias: {id: log-odds}.
+    """
+    torch.manual_seed(0)
+    units = Units(lang, unit)
+    shape = LmModelConfig(kind="lstm", dim=8, layers=1, tied=False)
+    model = build_lm(shape, units.size, units.boundary)
+    for parameter in model.output.parameters():
+        parameter.data.zero_()
+    for name, value in dict(bias).items():
+        model.output.bias.data[units.names.index(name)] = value
+    out.mkdir()
+    torch.save({"model": model.state_dict()}, out / "weights.pt")
+    write_model(out, out / "weights.pt", NeuralLmConfig(unit=unit, model=shape), units)
+    return out
 
 
 def results_of(model, langs, frames=(60, 21, 33), scales=None, graph=None, lm=None, **changes):
@@ -67,6 +93,8 @@ def test_every_method_gives_a_transducers_words_in_their_order(langs, method):
         (ctc_lang.directory / "G.txt").write_text("\n".join([*lines, "0 0.5", ""]))
         lm = WordLm.uniform([ctc_lang.words[word] for word in ctc_lang.vocabulary])
         needs = {"lm": lm, "rescore_lm": str(ctc_lang.directory / "G.txt")}
+    if method == "neural-rescoring":
+        needs = {"neural_lm": str(neural_lm(lang, ctc_lang.directory / "neural"))}
     rows = results_of(model, langs, graph=graph, method=method, nbest=3, **needs)
     assert len(rows) == 3 and any(row[0].words for row in rows)
     several = method in ("ctc-prefix-beam", "modified-beam", "beam", "ctc-lattice", *LISTED)
@@ -238,3 +266,57 @@ def test_a_causal_zipformer_sees_chunks_as_the_configuration_says(langs):
     assert torch.equal(encoded(), whole)  # 0 is the whole utterance, whatever was before
     with pytest.raises(ConfigError, match="chunks of 3 frames"):
         encoded(chunk_size=3)
+
+
+def chosen_words(langs, method, outputs, model=None, scale=1.0, **changes):
+    """The texts of the n-best list, the best first, with their scores, of one row of outputs."""
+    lang, phones = langs
+    graph = build_graph(phones.directory, None, GraphConfig(kind="HL"))
+    config = DecodingConfig(method=method, nbest=3, output_beam=5.0, **changes)
+    model = model or CtcModel(SHAPE, 8, phones.num_tokens).eval()
+    found = Recognizer(model, phones, graph, config, 0.01)
+    lengths = np.array([len(outputs[0][0] if isinstance(outputs, tuple) else outputs[0])])
+    (row,) = found.search(outputs, lengths, Scales(lm_scale=scale))
+    return {hypothesis.text: hypothesis.score for hypothesis in row}
+
+
+@pytest.mark.parametrize("unit", ["tokens", "words"])
+def test_a_neural_lm_decides_between_what_sounds_alike(langs, unit, tmp_path):
+    _, phones = langs
+    # AB is "A B" and ABC "A B C"; with the last frame C 0.6 or blank 0.4, ABC sounds better
+    scores = scores_of(phones, {"A": 1.0}, {"B": 1.0}, {"C": 0.6, "-": 0.4})
+    plain = chosen_words(langs, "nbest", scores)
+    assert list(plain)[:2] == ["ABC", "AB"]
+    # the model says C or ABC with e^-5 of what it says other units with
+    silent = {"C" if unit == "tokens" else "ABC": -5.0}
+    directory = neural_lm(phones, tmp_path / "neural", unit, silent)
+    given = {"neural_lm": str(directory)}
+    new = chosen_words(langs, "neural-rescoring", scores, **given)
+    assert next(iter(new)) == "AB"
+    # so ABC loses 5, and, of tokens, one more among `others` equally likely ones
+    others = Units(phones, unit).size - 1 + np.exp(-5.0)
+    fall = (plain["ABC"] - new["ABC"]) - (plain["AB"] - new["AB"])
+    assert fall == pytest.approx(5.0 + (np.log(others) if unit == "tokens" else 0.0), abs=1e-3)
+    same = chosen_words(langs, "neural-rescoring", scores, scale=0.0, **given)
+    assert list(same) == list(plain) and same == pytest.approx(plain)
+
+
+def test_the_attention_decoder_decides_between_what_sounds_alike(langs):
+    _, phones = langs
+    torch.manual_seed(0)
+    model = CtcModel(SHAPE, 8, phones.num_tokens, attention_decoder=True).eval()
+    output = model.attention_decoder.output
+    output.weight.data.zero_()
+    output.bias.data.zero_()
+    output.bias.data[phones.tokens["C"]] = -5.0
+    scores = scores_of(phones, {"A": 1.0}, {"B": 1.0}, {"C": 0.6, "-": 0.4})
+    plain = chosen_words(langs, "nbest", scores)
+    outputs = (scores, torch.randn(1, 3, model.encoder.dim))
+    new = chosen_words(langs, "attention-rescoring", outputs, model)
+    assert next(iter(new)) == "AB"
+    # one token more, C: e^-5 among the others of equal weight
+    fall = (plain["ABC"] - new["ABC"]) - (plain["AB"] - new["AB"])
+    assert fall == pytest.approx(5.0 + np.log(phones.num_tokens - 1 + np.exp(-5.0)), abs=1e-3)
+    without = CtcModel(SHAPE, 8, phones.num_tokens).eval()
+    with pytest.raises(ConfigError, match="needs an attention decoder"):
+        chosen_words(langs, "attention-rescoring", outputs, without)
