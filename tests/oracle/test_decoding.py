@@ -13,6 +13,7 @@ from neve.decoding.oracle import LatticeOracle, NbestOracle
 from neve.decoding.rescoring import NbestRescoring, WholeLatticeRescoring
 from neve.decoding.word_lm import WordLm
 from neve.fsa.backends import use
+from neve.fsa.backends.k2 import dense as k2_dense
 from neve.kernels import Graph
 
 WORDS = ["<eps>", "A", "B", "C", "D", "#0"]
@@ -69,7 +70,10 @@ def words_graph(rng, classes: int, states: int = 10, arcs: int = 40) -> Graph:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_words_of(comparison, tmp_path, method):
+def test_words_of(comparison, monkeypatch, tmp_path, method):
+    monkeypatch.setattr(BestPath, "pruning", "k2")  # the only one that the real k2 has
+    real, calls = k2_dense.real_k2, []
+    monkeypatch.setattr(k2_dense, "real_k2", lambda: calls.append(1) or real())
     lang = FewWords(tmp_path)
     for rng in comparison.cases(most=40):
         classes = int(rng.integers(3, 10))
@@ -94,5 +98,6 @@ def test_words_of(comparison, tmp_path, method):
         scores = [[[h[1] for h in row] for row in rows] for rows in (ours, theirs)]
         said = [[[[w[0] for w in h[0]] for h in row] for row in rows] for rows in (ours, theirs)]
         comparison.same("words", *said)
+        assert len(calls) == comparison.count  # lattices did come from there, and only theirs
         for mine, other in zip(*scores):
             comparison.close("scores", mine, other, 1e-3, relative=True)
