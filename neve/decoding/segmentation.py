@@ -17,6 +17,7 @@ from neve.errors import ConfigError
 from neve.results import Word
 
 CELLS = 1_000_000  # of an edit distance that is computed at once
+SLIDE = 50  # words by which what only one side has is moved at most
 NONE = "\0"  # kaldialign's name for no word
 
 
@@ -129,6 +130,64 @@ def _anchors(text, heard, a: int, b: int, c: int, d: int, size: int) -> list[tup
     return row[::-1]
 
 
+def settled(matches: Sequence[Match], text: Sequence[str], heard: Sequence[Word]) -> list[Match]:
+    """Equally good matches, in which words that only one side has are, if possible, at pauses.
+
+    In `A B A B C` heard and `A B C` in the text either pair may be the one that is too many, or a
+    part of each; where a pause is says which.
+    """
+    result = list(matches)
+    spoken = [word.text for word in heard]
+
+    def pause(j: int) -> float:
+        """Seconds between the words j - 1 and j, 1 at most, as at the ends of the recording."""
+        if not 0 < j < len(heard):
+            return 1.0
+        return min(1.0, heard[j].start - heard[j - 1].end)
+
+    def same(k: int) -> bool:
+        if not 0 <= k < len(result) or None in result[k]:
+            return False
+        return text[result[k][0]] == spoken[result[k][1]]
+
+    p = 0
+    while p < len(result):
+        if None not in result[p]:
+            p += 1
+            continue
+        side = 1 if result[p][0] is None else 0  # the one that has the words: 1 is heard
+        q = p + 1
+        while q < len(result) and result[q][1 - side] is None:
+            q += 1
+        words = spoken if side else text
+        begin, end = result[p][side], result[p][side] + q - p
+        last = max((j for _, j in result[max(0, p - 1) : p] if j is not None), default=None)
+        shifts = {0: pause(begin) + pause(end) if side else pause(0 if last is None else last + 1)}
+        for step in range(1, SLIDE):
+            if not (same(p - step) and words[begin - step] == words[end - step]):
+                break
+            there = result[p - step][1]
+            shifts[-step] = pause(begin - step) + pause(end - step) if side else pause(there)
+        for step in range(1, SLIDE):
+            if not (same(q + step - 1) and words[begin + step - 1] == words[end + step - 1]):
+                break
+            there = result[q + step - 1][1]
+            shifts[step] = pause(begin + step) + pause(end + step) if side else pause(there + 1)
+        shift = max(shifts, key=lambda step: (shifts[step], -abs(step)))
+        first, past = min(p, p + shift), max(q, q + shift)
+        texts = [i for i, _ in result[first:past] if i is not None]
+        said = [j for _, j in result[first:past] if j is not None]
+        alone = [(None, j) for j in range(begin + shift, end + shift)]
+        if not side:
+            alone = [(i, None) for i in range(begin + shift, end + shift)]
+        texts = [i for i in texts if side or not begin + shift <= i < end + shift]
+        said = [j for j in said if not side or not begin + shift <= j < end + shift]
+        pairs = list(zip(texts, said, strict=True))
+        result[first:past] = alone + pairs if shift < 0 else pairs + alone
+        p = max(q, q + shift)
+    return result
+
+
 def segment(
     text: Sequence[str], heard: Sequence[Word], duration: float, config: SegmentConfig
 ) -> Segmentation:
@@ -138,7 +197,7 @@ def segment(
     words, words that only one side has) are few enough. Of all ways to cut, one with the most
     matched words less half a word for each piece is taken.
     """
-    matches = match_words(text, [word.text for word in heard])
+    matches = settled(match_words(text, [word.text for word in heard]), text, heard)
     place = [0] * len(heard)  # of each word that was heard, its match
     right, wrong, texts = [0], [0], [0]
     for number, (i, j) in enumerate(matches):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neve.decoding.biased import FILLER, BiasedDecoder, join_windows
-from neve.decoding.segmentation import SegmentConfig, match_words, segment
+from neve.decoding.segmentation import SegmentConfig, match_words, segment, settled
 from neve.errors import ConfigError
 from neve.lang import Lang, LangConfig, build_lang
 from neve.results import Word
@@ -149,3 +149,30 @@ def test_pieces_have_a_length():
         SegmentConfig(shortest=5, longest=4)
     with pytest.raises(ConfigError, match="agreement of 0"):
         SegmentConfig(agreement=0)
+
+
+def test_what_only_one_side_has_is_put_at_pauses():
+    words, end = spoken("a b", "a c a b", "a d e")
+    text = "a b a d e".split()
+    config = SegmentConfig(shortest=0.5, longest=9.0)
+    for matches in (
+        [(0, 0), (1, 1), (None, 2), (None, 3), (None, 4), (None, 5), (2, 6), (3, 7), (4, 8)],
+        [(0, 0), (1, 1), (2, 2), (None, 3), (None, 4), (None, 5), (None, 6), (3, 7), (4, 8)],
+        [(0, 0), (None, 1), (None, 2), (None, 3), (None, 4), (1, 5), (2, 6), (3, 7), (4, 8)],
+    ):
+        found = settled(matches, text, words)
+        assert [pair for pair in found if None not in pair] == [
+            (0, 0), (1, 1), (2, 6), (3, 7), (4, 8)
+        ]  # fmt: skip
+        assert [j for _, j in found] == list(range(9))
+    found = segment(text, words, end, config)
+    assert [" ".join(p.words) for p in found.segments] == ["a b", "a d e"]
+    assert [p.heard for p in found.left_out] == [["a", "c", "a", "b"]]
+    words, end = spoken("x y", "a b c")  # the text says a b twice
+    text = "x y a b a b c".split()
+    for matches in (
+        [(0, 0), (1, 1), (2, 2), (3, 3), (4, None), (5, None), (6, 4)],
+        [(0, 0), (1, 1), (2, 2), (3, None), (4, None), (5, 3), (6, 4)],
+    ):
+        found = settled(matches, text, words)
+        assert found == [(0, 0), (1, 1), (2, None), (3, None), (4, 2), (5, 3), (6, 4)]
