@@ -198,7 +198,8 @@ def test_one_pronunciation_leaves_no_choice(make_task):
     task = make_task()
     log_probs = torch.randn(1, 12, task.lang.num_tokens).log_softmax(-1)
     assert task.targets.variants("YES NO") == []
-    assert task.targets.pronounced(log_probs, torch.tensor([12]), ["YES NO"]) == [task.tokens("YES NO")]
+    frames = torch.tensor([12])
+    assert task.targets.pronounced(log_probs, frames, ["YES NO"]) == [task.tokens("YES NO")]
 
 
 def test_weights_must_leave_something_to_the_main_loss(make_task):
