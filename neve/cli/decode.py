@@ -34,7 +34,7 @@ def run(config, args) -> None:
     inputs += [path for path in (graph, ctc_lang, own_lm) if path]
     if decoding.method in RESCORING_METHODS and decoding.rescore_lm:
         inputs.append(Path(decoding.rescore_lm))
-    if decoding.method == "neural-rescoring" and decoding.neural_lm:
+    if decoding.method in ("neural-rescoring", "modified-beam") and decoding.neural_lm:
         inputs.append(Path(decoding.neural_lm))
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:

@@ -68,7 +68,11 @@ class DecodingConfig:
         "neural_lm or the attention decoder, whose scores are added; of several, chosen on the dev "
         "sets likewise",
     )
-    neural_lm: str = option("", "the model directory of `neve train-lm`, for neural-rescoring")
+    neural_lm: str = option(
+        "",
+        "the model directory of `neve train-lm`: for neural-rescoring, or, over a transducer's "
+        "tokens, for modified-beam, which adds its scores in the search",
+    )
     acoustic_scales: list[float] = option(
         [1.0],
         "weights of the log-probabilities against the graph; of several, the one with the fewest "

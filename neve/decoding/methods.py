@@ -7,6 +7,7 @@ scale changes; `search` does the rest, as often as scales are tried.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,11 +22,13 @@ from neve.decoding.transducer import (
     greedy_search,
     modified_beam_search,
 )
-from neve.errors import ConfigError
+from neve.decoding.transducer.fusion import Fusion
+from neve.errors import ConfigError, NeveError
 from neve.fsa import Graph, one_best
 from neve.kernels import align_ctc, prefix_beam_search
 from neve.lang import Lang
 from neve.models import TransducerModel
+from neve.models.lm import load_lm
 from neve.results import Hypothesis
 
 
@@ -234,8 +237,13 @@ class TransducerMethod(Method):
             blank_penalty=scales.blank_penalty,
             temperature=self.config.temperature,
             histories=histories,
+            **self.options(scales),
         )
         return [[self.of_path(path) for path in row[: self.config.nbest]] for row in rows]
+
+    def options(self, scales: Scales) -> dict:
+        """What `paths` gets beside."""
+        return {}
 
     def paths(self, outputs: Tensor, lengths, **options) -> list[list[TokenPath]]:
         raise NotImplementedError
@@ -256,8 +264,35 @@ class TransducerGreedy(TransducerMethod):
         return [[path] for path in greedy_search(self.model, outputs, lengths, **options)]
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NeveError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 class TransducerModifiedBeam(TransducerMethod):
-    """See `neve.decoding.transducer.modified_beam_search`."""
+    """See `neve.decoding.transducer.modified_beam_search`; with decoding.neural_lm, fused."""
+
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
+        self.neural = None
+        if config.neural_lm:
+            self.neural = load_lm(config.neural_lm).to(self.device)
+            path = Path(config.neural_lm) / "lang" / "tokens.txt"
+            if self.neural.vocab_size < lang.num_tokens or _text(path) != _text(
+                lang.directory / "tokens.txt"
+            ):
+                raise ConfigError(
+                    f"decoding.neural_lm {config.neural_lm} is not over the tokens of "
+                    f"{lang.directory}; train one with neural_lm.unit tokens and that lang"
+                )
+            self.scales = (*self.scales, "lm_scale")
+
+    def options(self, scales):
+        if self.neural is None:
+            return {}
+        return {"fusion": Fusion(self.neural, scales.lm_scale, self.lang.num_tokens)}
 
     def paths(self, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neve.decoding.transducer.fusion import Fusion
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
     Partial,
@@ -32,6 +33,7 @@ def modified_beam_search(
     temperature: float = 1.0,
     length_norm: bool = True,
     histories: Histories | None = None,
+    fusion: Fusion | None = None,
 ) -> list[list[TokenPath]]:
     """The best hypotheses of each utterance of a batch (Kuang et al., 2022, arXiv:2206.13236).
 
@@ -47,6 +49,7 @@ def modified_beam_search(
         temperature: logits are divided by this.
         length_norm: the final order is that of score / (tokens + 1), not that of the score.
         histories: with what is known from other batches.
+        fusion: a language model whose scores are added.
 
     Returns:
         Of each utterance its hypotheses, at most `beam`, the best first.
@@ -63,25 +66,30 @@ def modified_beam_search(
         logits = joined(model, encoded, rows, frame, histories, nodes)
         scores = token_log_probs(logits, blank_penalty, temperature)
         emission = emission_log_probs(scores)
+        plain = scores
+        if fusion is not None:
+            scores = scores + fusion.scores(nodes, histories)
         # what is not among a hypothesis's best is not among the best of all
         scores, tokens = scores.topk(min(beam, scores.shape[1]), dim=-1)
+        plain = plain.gather(1, tokens).cpu().numpy().astype(np.float64)
         scores, tokens = scores.cpu().numpy().astype(np.float64), tokens.cpu().numpy()
         totals = scores + np.array([[partial.score] for partial in partials])
         groups = np.cumsum([0, *(len(beams[row]) for row in active)])
         for row, places in zip(active, grouped_best(totals, groups, beam)):
             found: dict[int, Partial] = {}
             sources, ranks = np.divmod(places, scores.shape[1])
-            for old, token, log_prob, total in zip(
+            for old, token, log_prob, own, total in zip(
                 sources.tolist(),
                 tokens[sources, ranks].tolist(),
                 scores[sources, ranks].tolist(),
+                plain[sources, ranks].tolist(),
                 totals[sources, ranks].tolist(),
             ):
                 partial = partials[old]
                 node, trail = partial.node, partial.trail
                 if token:
                     node = histories.extend(node, token)
-                    trail = (trail, frame, min(log_prob - emission[old], 0.0))
+                    trail = (trail, frame, min(own - emission[old], 0.0))
                 merge(found, Partial(node, total, partial.best + log_prob, trail))
             beams[row] = list(found.values())
     return [finished(partials, histories, length_norm) for partials in beams]
