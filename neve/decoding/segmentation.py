@@ -8,7 +8,7 @@ pieces that agree with the text.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import kaldialign
@@ -189,13 +189,17 @@ def settled(matches: Sequence[Match], text: Sequence[str], heard: Sequence[Word]
 
 
 def segment(
-    text: Sequence[str], heard: Sequence[Word], duration: float, config: SegmentConfig
+    text: Sequence[str],
+    heard: Sequence[Word],
+    duration: float,
+    config: SegmentConfig,
+    unspellable: Collection[str] = (),
 ) -> Segmentation:
     """Cut a recording of `duration` seconds where `heard` was heard and `text` should be.
 
     A piece begins and ends with words that are matched, at pauses, and the errors in it (other
     words, words that only one side has) are few enough. Of all ways to cut, one with the most
-    matched words less half a word for each piece is taken.
+    matched words less half a word for each piece is taken. No piece has words of `unspellable`.
     """
     matches = settled(match_words(text, [word.text for word in heard]), text, heard)
     place = [0] * len(heard)  # of each word that was heard, its match
@@ -205,7 +209,8 @@ def segment(
             place[j] = number
         same = i is not None and j is not None and text[i] == heard[j].text
         right.append(right[-1] + same)
-        wrong.append(wrong[-1] + (not same))
+        never = i is not None and text[i] in unspellable
+        wrong.append(wrong[-1] + (len(matches) + 1 if never else int(not same)))
         texts.append(texts[-1] + (i is not None))
     cuts = [0]
     for j in range(1, len(heard)):
@@ -247,22 +252,25 @@ def segment(
     result, done = Segmentation(), 0
     for a, b in reversed(chosen):
         first, last = place[a], place[b - 1] + 1
-        result.left_out += _left_out(text, heard, matches[done:first])
+        result.left_out += _left_out(text, heard, matches[done:first], unspellable)
         words = [text[i] for i, _ in matches[first:last] if i is not None]
         errors = wrong[last] - wrong[first]
         result.segments.append(Segment(*span(a, b), words, 1.0 - errors / len(words)))
         done = last
-    result.left_out += _left_out(text, heard, matches[done:])
+    result.left_out += _left_out(text, heard, matches[done:], unspellable)
     return result
 
 
-def _left_out(text, heard, matches: Sequence[Match]) -> list[LeftOut]:
+def _left_out(text, heard, matches: Sequence[Match], unspellable) -> list[LeftOut]:
     """What these matches, which are in no piece, have in common."""
     if not matches:
         return []
     missing = [text[i] for i, _ in matches if i is not None]
     said = [heard[j] for _, j in matches if j is not None]
-    if not said:
+    strange = [word for word in missing if word in unspellable]
+    if strange:
+        reason = f"no pronunciation for {strange[0]}"
+    elif not said:
         reason = "the text's words were not heard"
     elif not missing:
         reason = "speech that the text does not have"

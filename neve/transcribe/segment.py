@@ -81,7 +81,8 @@ def segment_recording(
     for begin, end in progress(windows_of(recording.duration), what="listening", unit="windows"):
         outputs = encoded(method, frontend(recording.read(begin, end, rate), rate))
         found.append((begin, end, decoder(outputs, begin)))
-    return segment(text, join_windows(found), recording.duration, config)
+    heard = join_windows(found)
+    return segment(text, heard, recording.duration, config, set(decoder.unknown))
 
 
 def encoded(method, features: np.ndarray) -> np.ndarray:

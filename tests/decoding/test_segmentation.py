@@ -134,6 +134,9 @@ def test_the_right_pieces_are_cut_by_hand():
     assert [" ".join(p.words) for p in found.segments] == ["a b c d e f g h", "i j k l q m n o p"]
     assert [p.agreement for p in found.segments] == [pytest.approx(7 / 8), pytest.approx(8 / 9)]
     assert found.left_out == []
+    found = segment(text, words, end, config, {"q"})  # a word that cannot be aligned
+    assert [" ".join(p.words) for p in found.segments] == ["a b c d e f g h", "i j k l", "m n o p"]
+    assert [part.reason for part in found.left_out] == ["no pronunciation for q"]
 
 
 def test_pieces_have_a_length():
