@@ -60,15 +60,15 @@ def experiment_method(config, lang: Path, exp: Path, ctc_lang: Path | None = Non
 def align_set(
     method: CtcMethod, batches: Iterable[dict], out: Path, formats: Sequence[str] = FORMATS
 ) -> tuple[int, int]:
-    """Align the utterances of `batches` and write, into the existing directory `out`:
+    """Align the utterances of `batches` and write, into the directory `out`:
 
     cuts.jsonl.gz    Lhotse cuts, each supervision with alignments "word" and "token"
     words.ctm, tokens.ctm
     textgrid/ID.TextGrid    tiers "words" and "tokens"
     skipped.jsonl    id and reason of the utterances that cannot be aligned
 
-    All but the last hold the aligned utterances alone, by name. What an earlier run left in `out`
-    is replaced.
+    All but the last hold the aligned utterances alone, by name. Files of an earlier run are
+    replaced; `out` is made if need be.
 
     Returns:
         Numbers of utterances aligned and skipped.
