@@ -49,6 +49,8 @@ def depthwise_images(
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
     x = x.contiguous().permute(0, 3, 1, 2)
+    if torch.compiler.is_compiling():  # which fails on channels last with sizes that change
+        x = x.contiguous()
     return F.conv2d(x, weight, bias, padding=padding, groups=x.shape[1]).permute(0, 2, 3, 1)
 
 

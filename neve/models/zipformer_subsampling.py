@@ -31,7 +31,10 @@ def scale_initial(layer: nn.Module, scale: float) -> nn.Module:
 
 def _convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """A convolution over time and bins, for (N, T, F, C)."""
-    return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+    x = x.permute(0, 3, 1, 2)
+    if torch.compiler.is_compiling():  # which fails on channels last with sizes that change
+        x = x.contiguous()
+    return layer(x).permute(0, 2, 3, 1).contiguous()
 
 
 def _pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
