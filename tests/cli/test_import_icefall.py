@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from neve.cli import main
+from neve.cli.main import main
 from neve.cli.config import Config
 from neve.config import load
 from neve.models import load_model
