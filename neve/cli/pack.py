@@ -6,6 +6,8 @@ from pathlib import Path
 
 from neve.cli.decode import ctc_lang_path, graph_path
 from neve.cli.main import open_stage
+from neve.decoding.config import RESCORING_METHODS
+from neve.errors import ConfigError
 
 SECTIONS = ("model", "decoding", "!decoding.device", "!decoding.threads")
 USES = ("tag", "paths")
@@ -13,6 +15,7 @@ USES = ("tag", "paths")
 
 def run(config, args) -> None:
     """Stage 9."""
+    check_method(config.decoding)
     paths = config.paths
     sources = {
         "weights": Path(paths.exp) / config.decoding.checkpoint,
@@ -39,3 +42,22 @@ def run(config, args) -> None:
         )
     if not args.dry_run:
         print(f"try it: neve transcribe FILE --model {paths.model}")
+
+
+def check_method(decoding) -> None:
+    """ConfigError for a decoding that needs what a model directory does not hold."""
+    needs = {
+        **dict.fromkeys(RESCORING_METHODS, "decoding.rescore_lm and the graph's own G"),
+        **dict.fromkeys(("nbest-oracle", "lattice-oracle"), "the reference texts"),
+        "neural-rescoring": "decoding.neural_lm",
+        "attention-rescoring": "the attention decoder",
+    }
+    missing = needs.get(decoding.method)
+    other = "graph, with the decoding.name of such a decoding"
+    if decoding.method == "modified-beam" and decoding.neural_lm:
+        missing, other = needs["neural-rescoring"], "modified-beam and decoding.neural_lm ''"
+    if missing:
+        raise ConfigError(
+            f"decoding.method {decoding.method} needs {missing}, which a model directory does not "
+            f"hold: pack with decoding.method {other}"
+        )

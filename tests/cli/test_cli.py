@@ -169,6 +169,26 @@ def launched(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "words, message",
+    [
+        (["mbr"], ""),
+        (["attention-rescoring"], "needs the attention decoder, which a model directory does not"),
+        (["nbest-oracle"], "needs the reference texts"),
+        (["whole-lattice-rescoring"], "needs decoding.rescore_lm and the graph's own G"),
+        (["neural-rescoring"], "needs decoding.neural_lm"),
+        (["modified-beam"], ""),
+        (["modified-beam", "--decoding.neural-lm", "lm"], "needs decoding.neural_lm"),
+    ],
+)
+def test_what_a_model_directory_cannot_decode_is_not_packed(
+    tmp_path, monkeypatch, capsys, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["pack", "--decoding.method", *words]) == 1
+    assert (message or "averaged.pt: stage 6 makes it") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "processes"),
     [
         (["--ngpu", "2"], 2),
