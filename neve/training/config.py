@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neve.config import option
+from neve.errors import ConfigError
 
 
 @dataclass
@@ -121,3 +122,19 @@ class TrainingConfig:
         0, "updates between two reports of activations and gradients of each module; 0: none"
     )
     log_every: float = option(10.0, "seconds between two progress lines")
+
+
+def check_training(config: TrainingConfig) -> None:
+    """ConfigError for values that cannot be."""
+    if config.keep_checkpoints and config.keep_checkpoints < config.average_last:
+        raise ConfigError(
+            f"training.keep_checkpoints={config.keep_checkpoints} keeps fewer epochs than "
+            f"training.average_last={config.average_last} averages"
+        )
+    for name in ("epochs", "accumulate", "validate_every", "clip_history"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"training.{name}={getattr(config, name)} must be at least 1")
+    if config.parallel == "fsdp" and config.diagnostics:
+        raise ConfigError("training.diagnostics needs whole parameters: training.parallel ddp")
+    if len(config.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in config.betas):
+        raise ConfigError(f"training.betas={config.betas} must be two numbers, 0 to below 1")

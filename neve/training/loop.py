@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from neve.errors import ConfigError, NeveError
+from neve.errors import NeveError
 from neve.files import atomic_open
 from neve.progress import StatusLine
 from neve.tensors import pick_device
@@ -30,7 +30,7 @@ from neve.training.checkpoint import (
     save_checkpoint,
     save_file,
 )
-from neve.training.config import TrainingConfig
+from neve.training.config import TrainingConfig, check_training
 from neve.training.curves import Curves
 from neve.training.diagnostics import Diagnostics
 from neve.training.distributed import join_group, others_watched
@@ -65,28 +65,12 @@ def train(task: Task, config: TrainingConfig, directory: Path, full_config=None)
             the memory is full, another process was lost, or a checkpoint is damaged.
     """
     directory = Path(directory)
-    check(config)
+    check_training(config)
     with others_watched():
         run = Run(task, config, directory, full_config if full_config is not None else config)
         while run.epoch < config.epochs:
             run.train_epoch()
         return run.finish()
-
-
-def check(config: TrainingConfig) -> None:
-    """ConfigError for values that cannot be."""
-    if config.keep_checkpoints and config.keep_checkpoints < config.average_last:
-        raise ConfigError(
-            f"training.keep_checkpoints={config.keep_checkpoints} keeps fewer epochs than "
-            f"training.average_last={config.average_last} averages"
-        )
-    for name in ("epochs", "accumulate", "validate_every", "clip_history"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"training.{name}={getattr(config, name)} must be at least 1")
-    if config.parallel == "fsdp" and config.diagnostics:
-        raise ConfigError("training.diagnostics needs whole parameters: training.parallel ddp")
-    if len(config.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in config.betas):
-        raise ConfigError(f"training.betas={config.betas} must be two numbers, 0 to below 1")
 
 
 @dataclass
