@@ -1,14 +1,12 @@
-"""Word graphs as columns of arcs, to be put together and taken apart; and their text form."""
+"""Word graphs as columns of arcs, to be put together and taken apart."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from neve.files import atomic_open
 from neve.kernels import Graph
 
 
@@ -65,15 +63,3 @@ class Arcs(NamedTuple):
             np.concatenate((self.outputs, more.outputs)),
             np.concatenate((self.scores, more.scores)),
         )
-
-
-def write_openfst_text(graph: Graph, path: str | os.PathLike) -> None:
-    """Write `source target word-id word-id cost` and `state cost` lines, as G.fst.txt has them."""
-    with atomic_open(path) as stream:
-        columns = Arcs.of(graph)
-        for src, dst, label, output, score in zip(*(column.tolist() for column in columns[1:])):
-            cost = f"{0.0 - score:.7g}"
-            if label == -1:
-                stream.write(f"{src}\t{cost}\n")
-            else:
-                stream.write(f"{src}\t{dst}\t{label}\t{output}\t{cost}\n")
