@@ -36,6 +36,8 @@ def run(config, args) -> None:
         inputs.append(Path(decoding.rescore_lm))
     if decoding.method in ("neural-rescoring", "modified-beam") and decoding.neural_lm:
         inputs.append(Path(decoding.neural_lm))
+    if decoding.phrases:
+        inputs.append(Path(decoding.phrases))
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return
@@ -78,8 +80,8 @@ def graph_path(config) -> Path | None:
         return None
     if config.graph.kind == "H":
         raise ConfigError(
-            "graph.kind H has tokens and no words: decode with HLG or HL, or set decoding.method "
-            "to another than graph"
+            f"graph.kind H has tokens and no words, but decoding.method {config.decoding.method} "
+            "searches a graph: decode with HLG or HL, or with a method such as ctc-prefix-beam"
         )
     return Path(config.paths.graph) / config.graph.kind
 
