@@ -11,9 +11,9 @@ USES = ("tag", "paths", "training.average_last")
 
 def add_arguments(parser) -> None:
     """The last epoch that goes in; how many is `training.average_last`."""
-    parser.add_argument(
-        "--epoch", type=int, default=0, help="the last epoch that goes in (default: the newest)"
-    )
+    add = parser.add_argument
+    add("--epoch", type=int, default=0, help="the last epoch that goes in (default: the newest)")
+    add("--wait", action="store_true", help="wait for another run in the same directory")
 
 
 def run(config, args) -> None:

@@ -96,7 +96,7 @@ def average_checkpoints(directory: Path, last: int = 1, epoch: int = 0) -> Path:
     states = []
     for number in wanted:
         checkpoint = load_checkpoint(checkpoint_path(directory, number))
-        states.append(checkpoint["average"] or checkpoint["model"])
+        states.append(checkpoint.get("average") or checkpoint["model"])
     path = directory / "averaged.pt"
     save_file({"model": mean_state(states), "epochs": list(wanted)}, path)
     return path
