@@ -1,8 +1,8 @@
 """Take over a Zipformer transducer that icefall trained.
 
-Writes an experiment that `neve decode`, `neve pack` and `neve train` use as one of their own. What
-weights cannot tell, such as the chunks of a streaming model, is taken from the configuration. No
-pickled code is run.
+Writes an experiment that `neve decode` and `neve pack` use as one of their own; `neve train` begins
+with its averaged.pt if training.init names it. What weights cannot tell, such as the chunks of a
+streaming model, is taken from the configuration. No pickled code is run.
 """
 
 from __future__ import annotations

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from neve.cli.main import main
 from neve.cli.config import Config
+from neve.cli.main import main
 from neve.config import load
+from neve.errors import NeveError
 from neve.models import load_model
 from neve.models.config import ModelConfig
 from neve.models.icefall import infer_config
 from neve.models.transducer import TransducerModel
+from neve.training.config import TrainingConfig
+from neve.training.initial import load_initial
 
 CONFORMANCE = Path(os.environ.get("NEVE_CONFORMANCE", ""))
 needs_conformance = pytest.mark.skipif(
@@ -148,6 +151,19 @@ def test_shapes_tell_the_configuration(tmp_path, monkeypatch, capsys):
     wanted.zipformer.left_context_frames = found.zipformer.left_context_frames
     assert found == wanted
     assert "context of 1 symbols" in capsys.readouterr().out
+
+
+def test_another_training_begins_with_the_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = icefall_state()
+    torch.save({"model": state}, "epoch-3.pt")
+    assert main(argv("epoch-3.pt", POSITIONS, CHUNKS, "--paths.exp", "exp/imported")) == 0
+    model = TransducerModel(small(), 40, 7, training=True)
+    config = TrainingConfig(init="exp/imported/averaged.pt")
+    with pytest.raises(NeveError, match="lacks simple_am_proj.*training.init_partial"):
+        load_initial(model, config)  # these weights are of a model without the simple joiner
+    load_initial(model, TrainingConfig(init=config.init, init_partial=True))
+    assert torch.equal(model.joiner.output.weight, state["joiner.output_linear.weight"])
 
 
 @pytest.mark.parametrize("function", [Path.touch, os.mkdir, os.makedirs])
