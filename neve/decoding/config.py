@@ -20,6 +20,12 @@ GRAPH_METHODS = (
     "attention-rescoring",
 )
 RESCORING_METHODS = ("nbest-rescoring", "whole-lattice-rescoring")
+# Methods that can favour listed phrases: as they search, or in the lattice.
+PHRASE_METHODS = (
+    "modified-beam",
+    "ctc-lattice",
+    *(method for method in GRAPH_METHODS if method != "graph"),
+)
 
 
 @dataclass
@@ -72,6 +78,17 @@ class DecodingConfig:
         "",
         "the model directory of `neve train-lm`: for neural-rescoring, or, over a transducer's "
         "tokens, for modified-beam, which adds its scores in the search",
+    )
+    phrases: str = option(
+        "",
+        "a file of phrases that modified-beam and the methods with a lattice favour, in the form "
+        "of the transcripts, one a line, perhaps with a tab and its own boost",
+    )
+    phrase_boosts: list[float] = option(
+        [1.0],
+        "added to the score for each token (modified-beam, ctc-lattice) or word (other lattices) "
+        "of a phrase of the list that has no boost of its own; of several, chosen on the dev sets "
+        "likewise",
     )
     acoustic_scales: list[float] = option(
         [1.0],

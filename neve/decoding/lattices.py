@@ -7,6 +7,7 @@ sequences are taken once, and of each the best path of the whole lattice is look
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,16 @@ import torch
 from neve.decoding.methods import CtcMethod, GraphMethod
 from neve.decoding.word_paths import Lattice, ListedWords, WordPath, word_paths
 from neve.errors import ConfigError
-from neve.fsa import DenseFsaVec, Fsa, FsaVec, intersect_dense_pruned, random_paths, shortest_path
-from neve.graphs import build_H
+from neve.fsa import (
+    DenseFsaVec,
+    Fsa,
+    FsaVec,
+    RaggedTensor,
+    intersect_dense_pruned,
+    random_paths,
+    shortest_path,
+)
+from neve.graphs import BiasingGraph, bias_lattice, build_H, token_biasing, word_biasing
 from neve.results import Hypothesis
 
 
@@ -44,6 +53,7 @@ class BestPath(GraphMethod):
     """The best path of the lattice, which is that of `graph`; the others build on it."""
 
     lists = False  # whether there are n-best lists
+    biasing = staticmethod(word_biasing)
     pruning = "exact"  # of lattices, see `neve.fsa.intersect_dense_pruned`
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
@@ -55,13 +65,14 @@ class BestPath(GraphMethod):
 
     @property
     def first_scales(self):
-        return GraphMethod.scales
+        return (*GraphMethod.scales, *(("phrase_boost",) if self.phrases else ()))
 
     def search(self, outputs, lengths, scales):
         return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
 
     def first_pass(self, outputs, lengths, scales) -> list[Searched]:
         scores = self.penalised(outputs, scales.blank_penalty) * np.float32(scales.acoustic_scale)
+        biasing = self.phrases and self.phrases.with_boost(scales.phrase_boost)
         if self._scored is None or self._scored[0] != scales.word_score:
             graph = self.scored_graph(scales.word_score)
             self._scored = scales.word_score, Fsa.from_graph(graph, acceptor=True)
@@ -70,7 +81,7 @@ class BestPath(GraphMethod):
         for partial in (False, True) if self.config.allow_partial else (False,):
             if not rows:
                 break
-            searched = self._searched(scores, outputs, lengths, rows, partial)
+            searched = self._searched(scores, outputs, lengths, rows, partial, biasing)
             found = [new if new else old for new, old in zip(searched, found)]
             rows = [row for row in rows if found[row] is None]
         nothing = (Searched(None, row[:length], [], []) for row, length in zip(outputs, lengths))
@@ -91,11 +102,11 @@ class BestPath(GraphMethod):
         return dataclasses.replace(hypothesis, partial=found.lattice.partial)
 
     def said(self, words: tuple[int, ...]) -> list[str]:
-        """The words of ids, without silence and the like."""
+        """The words of ids that the hypothesis has: no silence and the like."""
         names = (self.lang.words[word] for word in words)
-        return [name for name in names if self.lang.is_word(name)]
+        return [name for name in names if self.lang.is_written(name)]
 
-    def _searched(self, scores, outputs, lengths, rows, partial) -> list[Searched | None]:
+    def _searched(self, scores, outputs, lengths, rows, partial, biasing) -> list[Searched | None]:
         config = self.config
         segments = [[row, 0, int(lengths[row])] for row in rows]
         dense = DenseFsaVec(torch.from_numpy(scores), torch.tensor(segments, dtype=torch.int32))
@@ -109,6 +120,8 @@ class BestPath(GraphMethod):
             allow_partial=partial,
             pruning=self.pruning,
         )
+        if biasing is not None:
+            fsas = self._biased(fsas, biasing)
         first = fsas.arc_splits.tolist()
         fsas.lattice_arc = torch.arange(fsas.num_arcs, dtype=torch.int32)
         best = shortest_path(fsas, use_double_scores=True)
@@ -131,6 +144,17 @@ class BestPath(GraphMethod):
                 lattice, outputs[row, : lengths[row]], best_arcs[place], candidates
             )
         return found
+
+    def _biased(self, fsas: FsaVec, biasing: BiasingGraph) -> FsaVec:
+        """Lattices with the bonuses of phrases."""
+        fsas.aux_labels = self._graph_words[fsas.arc_map_a]
+        return bias_lattice(fsas, biasing)
+
+    @functools.cached_property
+    def _graph_words(self) -> RaggedTensor:
+        """What each arc of the graph says."""
+        both = (self.graph.aux_splits, self.graph.aux_values)
+        return RaggedTensor.from_splits(*(torch.from_numpy(x.astype(np.int32)) for x in both))
 
     def _sampled(self, fsas: FsaVec) -> list[list[list[int]]]:
         spread = fsas.detach().clone()
@@ -189,6 +213,7 @@ class CtcLattice(Nbest):
     """
 
     scales = ("acoustic_scale", "blank_penalty")
+    biasing = staticmethod(token_biasing)
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, build_H(lang.num_tokens - 1), config, frame_seconds, lm)

@@ -7,13 +7,15 @@ scale changes; `search` does the rest, as often as scales are tried.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neve.decoding.config import DecodingConfig
+from neve.decoding.config import PHRASE_METHODS, DecodingConfig
+from neve.decoding.phrases import PhraseBonus, PhraseList
 from neve.decoding.times import TokenSpan, spelled_words, timed_words, token_runs
 from neve.decoding.transducer import (
     Histories,
@@ -25,6 +27,7 @@ from neve.decoding.transducer import (
 from neve.decoding.transducer.fusion import Fusion
 from neve.errors import ConfigError, NeveError
 from neve.fsa import Graph, one_best
+from neve.graphs import token_biasing
 from neve.kernels import align_ctc, prefix_beam_search
 from neve.lang import Lang
 from neve.models import TransducerModel
@@ -34,12 +37,13 @@ from neve.results import Hypothesis
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
-    """What can be chosen on dev sets: acoustic_scales, word_scores, blank_penalties, lm_scales."""
+    """What can be chosen on dev sets; the candidates are in keys of the configuration."""
 
     acoustic_scale: float = 1.0
     word_score: float = 0.0
     blank_penalty: float = 0.0
     lm_scale: float = 1.0
+    phrase_boost: float = 1.0
 
 
 class Method:
@@ -56,9 +60,13 @@ class Method:
         config: the `decoding` section.
         frame_seconds: length of a frame of the model's output.
         lm: of rescoring, the G with which the graph was made (`neve.decoding.word_lm.WordLm`).
+
+    Raises:
+        ConfigError: `decoding.phrases` is given, and the search cannot heed it.
     """
 
     scales: tuple[str, ...] = ("blank_penalty",)
+    biasing: Callable | None = None  # makes an automaton of phrases, over what the search finds
 
     @property
     def first_scales(self) -> tuple[str, ...]:
@@ -75,6 +83,15 @@ class Method:
     ):
         self.model, self.lang, self.graph, self.config = model, lang, graph, config
         self.frame_seconds, self.lm = frame_seconds, lm
+        self.phrases = None
+        if config.phrases:
+            if self.biasing is None:
+                raise ConfigError(
+                    f"decoding.phrases: method {config.method} cannot favour phrases; those that "
+                    f"can are {', '.join(PHRASE_METHODS)}"
+                )
+            self.phrases = PhraseList(config.phrases, lang, self.biasing)
+            self.scales = (*self.scales, "phrase_boost")
 
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[np.ndarray | Tensor, np.ndarray]:
         """(N, T, F) features, (N,) lengths to the model's outputs (N, T', ...), (N,) lengths."""
@@ -182,7 +199,7 @@ class GraphMethod(CtcMethod):
         timed = timed_words(
             labels, log_probs, words, emitted, self.lang.pronunciations, self.frame_seconds
         )
-        return Hypothesis([word for word in timed if self.lang.is_word(word.text)], float(score))
+        return Hypothesis([word for word in timed if self.lang.is_written(word.text)], float(score))
 
 
 class CtcGreedy(CtcMethod):
@@ -274,6 +291,8 @@ def _text(path: Path) -> str:
 class TransducerModifiedBeam(TransducerMethod):
     """See `neve.decoding.transducer.modified_beam_search`; with decoding.neural_lm, fused."""
 
+    biasing = staticmethod(token_biasing)
+
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
         self.neural = None
@@ -290,9 +309,13 @@ class TransducerModifiedBeam(TransducerMethod):
             self.scales = (*self.scales, "lm_scale")
 
     def options(self, scales):
-        if self.neural is None:
-            return {}
-        return {"fusion": Fusion(self.neural, scales.lm_scale, self.lang.num_tokens)}
+        given, tokens = {}, self.lang.num_tokens
+        if self.neural is not None:
+            given["fusion"] = Fusion(self.neural, scales.lm_scale, tokens)
+        graph = self.phrases and self.phrases.with_boost(scales.phrase_boost)
+        if graph is not None:
+            given["phrases"] = PhraseBonus(graph, tokens)
+        return given
 
     def paths(self, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}

@@ -45,6 +45,14 @@ class _Rescored(Nbest):
         return sorted(scored, key=lambda one: -one[0])
 
 
+def encoded(said: list[str], lang: Lang, spelling: Lang) -> list[int]:
+    """Ids of `spelling` for words of `lang`; it goes without the unknown word if it has none."""
+    if spelling.oov != "unk":
+        said = [word for word in said if word != lang.unk_word]
+    known = [spelling.unk_word if word == lang.unk_word else word for word in said]
+    return spelling.encode(" ".join(known))
+
+
 class NeuralRescoring(_Rescored):
     """With a language model of `neve train-lm`, over tokens or words."""
 
@@ -79,7 +87,7 @@ class NeuralRescoring(_Rescored):
         """The neural model's ids of a candidate's words."""
         said = self.said(words)
         if self.ids is None:
-            return self.spelling.encode(" ".join(said))
+            return encoded(said, self.lang, self.spelling)
         return [self.ids.get(word, 0) for word in said]
 
 
@@ -112,7 +120,7 @@ class AttentionRescoring(_Rescored):
         log_probs, hidden = outputs
         found = super().first_pass(log_probs, lengths, scales)
         spelled = [
-            [self.token_lang.encode(" ".join(self.said(c.words))) for c in one.candidates]
+            [encoded(self.said(c.words), self.lang, self.token_lang) for c in one.candidates]
             for one in found
         ]
         scores = self.model.attention_decoder.score(hidden, torch.as_tensor(lengths), spelled)

@@ -9,7 +9,12 @@ from pathlib import Path
 import yaml
 
 from neve.config import load, option
-from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS, DecodingConfig
+from neve.decoding.config import (
+    GRAPH_METHODS,
+    PHRASE_METHODS,
+    RESCORING_METHODS,
+    DecodingConfig,
+)
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
 from neve.decoding.scales import CANDIDATES
@@ -70,6 +75,10 @@ def load_packed(
         raise NeveError(f"{path}: {error}; pack the model again with this version") from error
     settings = load(Settings, (), [*values, *(overrides or [])])
     given = {key.replace("-", "_") for key, _ in overrides or ()}
+    method = settings.decoding.method
+    phrases = directory / "phrases.txt"
+    if "decoding.phrases" not in given and phrases.exists() and method in PHRASE_METHODS:
+        settings.decoding.phrases = str(phrases)
     for name, key in CANDIDATES.items():
         if f"decoding.{key}" in given:
             options = getattr(settings.decoding, key)
@@ -83,7 +92,6 @@ def load_packed(
         directory / "model.pt", settings.model, bins, lang.num_tokens, ctc_lang.num_tokens
     )
     graph = None
-    method = settings.decoding.method
     if method in RESCORING_METHODS:
         raise ConfigError(
             f"decoding.method {method} needs a G, and a packed model has none; use it in `neve "

@@ -19,6 +19,7 @@ CANDIDATES = {
     "acoustic_scale": "acoustic_scales",
     "word_score": "word_scores",
     "blank_penalty": "blank_penalties",
+    "phrase_boost": "phrase_boosts",
     "lm_scale": "lm_scales",
 }
 
@@ -42,7 +43,7 @@ def candidates(config: DecodingConfig, heeded: Iterable[str]) -> list[Scales]:
         if not values:
             raise ConfigError(f"decoding.{key} must not be empty")
         choices.append(values if name in heeded else [getattr(Scales, name)])
-    return [Scales(*values) for values in itertools.product(*choices)]
+    return [Scales(**dict(zip(CANDIDATES, values))) for values in itertools.product(*choices)]
 
 
 def choose_scales(recognizer: Recognizer, batches: Iterable[tuple]) -> Scales:

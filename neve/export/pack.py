@@ -12,8 +12,10 @@ import yaml
 
 from neve.errors import NeveError
 from neve.files import atomic_open
+from neve.lang.lines import read_lines
 
 FORMAT = 1
+PHRASES = "phrases.txt"
 
 
 def pack(
@@ -36,6 +38,7 @@ def pack(
     frontend.json  how features are computed and normalised
     lang/, graph/  copies; graph/ only where decoding searches one
     ctc_lang/      a copy, where a transducer's CTC head has other tokens than the transducer
+    phrases.txt    a copy of the list decoding.phrases, if `settings` name one
     scores/        wer-summary-* of the directory `scores`, if given
     README.md      what it is and how it is used
 
@@ -53,10 +56,20 @@ def pack(
         _copy_files(Path(ctc_lang), out / "ctc_lang")
     if graph is not None:
         _copy_files(Path(graph), out / "graph")
-    chosen = {"acoustic_scale": 1.0, "word_score": 0.0, "blank_penalty": 0.0, "lm_scale": 1.0}
+    chosen = {
+        "acoustic_scale": 1.0,
+        "word_score": 0.0,
+        "blank_penalty": 0.0,
+        "lm_scale": 1.0,
+        "phrase_boost": 1.0,
+    }
     if scales is not None:
         found = _read_json(Path(scales))
         chosen = {key: float(found.get(key, value)) for key, value in chosen.items()}
+    decoding = dict(settings["decoding"])
+    if decoding.get("phrases"):
+        _copy_text(Path(decoding["phrases"]), out / PHRASES)
+        settings = {**settings, "decoding": {**decoding, "phrases": ""}}
     with atomic_open(out / "model.yaml") as stream:
         content = {"format": FORMAT, "name": name, **chosen, **settings}
         yaml.safe_dump(content, stream, sort_keys=False, allow_unicode=True)
@@ -92,6 +105,12 @@ def _copy_files(source: Path, target: Path) -> None:
         raise NeveError(f"{source}: there is no such directory; run the stage that makes it")
     ignore = shutil.ignore_patterns(".*", "*.log", "log", "config.yaml")
     shutil.copytree(source, target, ignore=ignore)
+
+
+def _copy_text(source: Path, target: Path) -> None:
+    """Copy a list of lines, without compression."""
+    with atomic_open(target) as stream:
+        stream.writelines(f"{line}\n" for _, line in read_lines(source, "list of phrases"))
 
 
 def _read_json(path: Path) -> dict:

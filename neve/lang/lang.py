@@ -110,6 +110,14 @@ class Lang:
         silence = [self.tokens[self.silence]] if self.silence else None
         return self._pronunciations[word] != [silence]
 
+    def is_written(self, word: str) -> bool:
+        """Whether a word that was recognised stands in the hypothesis.
+
+        Words that people say, and the unknown word where it is one of the words that are trained
+        and recognised (oov is unk). Silence, noises and symbols do not.
+        """
+        return self.is_word(word) or (self.oov == "unk" and word == self.unk_word)
+
     @property
     def vocabulary(self) -> list[str]:
         """All words for which `is_word` holds, in the order of words.txt."""

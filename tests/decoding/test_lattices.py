@@ -8,6 +8,7 @@ import torch
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.mbr import least_risk
+from neve.decoding.neural_rescoring import encoded
 from neve.decoding.scales import sweep
 from neve.decoding.word_lm import NEVER, WordLm
 from neve.errors import ConfigError, NeveError
@@ -305,6 +306,36 @@ def test_a_sweep_searches_once_and_rescores_for_each_scale(lang, tmp_path, monke
         (1.0, 0.0, 1, 1), (1.0, 0.5, 0, 1), (1.0, 1.0, 0, 1),
         (0.5, 0.0, 1, 1), (0.5, 0.5, 0, 1), (0.5, 1.0, 0, 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("oov", ["unk", "error"])
+def test_an_unknown_word_that_was_recognised_is_kept_where_it_is_a_word(tmp_path, oov):
+    (tmp_path / "text").write_text("u1 A B\n")
+    lexicon = "A a\nB b\n<noise> n\n<UNK> SPN\n!SIL SIL\n"
+    (tmp_path / "lexicon.txt").write_text(lexicon)
+    settings = LangConfig(kind="phone", oov=oov, silence="SIL", write_pt=False)
+    build_lang(settings, [tmp_path / "text"], tmp_path / "lexicon.txt", tmp_path / "lang")
+    lang = Lang.load(tmp_path / "lang")
+    own = sentences(lang, tmp_path / "G.txt", ("A <UNK> <noise> !SIL B", 0.6), ("B", 0.4))
+    scores = scores_of(lang, *({name: 1.0} for name in ("a", "SPN", "n", "SIL", "b")))
+    kept = "A <UNK> B" if oov == "unk" else "A B"
+    for method in ("graph", "1best", "nbest", "nbest-oracle", "lattice-oracle", "mbr"):
+        best, *_ = search(recognizer(lang, own, method=method), scores, texts=[kept])
+        assert best.text == kept
+    assert [word.start for word in best.words] == pytest.approx(
+        [0.0, 0.03, 0.12] if oov == "unk" else [0.0, 0.12]
+    )
+
+
+def test_a_model_without_an_unknown_word_scores_the_others(lang, tmp_path):
+    (tmp_path / "more").mkdir()
+    settings = LangConfig(kind="phone", oov="unk", write_pt=False)
+    build_lang(settings, [tmp_path / "text"], tmp_path / "lexicon.txt", tmp_path / "more/lang")
+    with_unknown = Lang.load(tmp_path / "more/lang")
+    said = ["A", "<UNK>", "B"]
+    assert encoded(said, with_unknown, lang) == lang.encode("A B")
+    three = with_unknown.encode("A <UNK> B")
+    assert encoded(said, with_unknown, with_unknown) == three and len(three) == 3
 
 
 def test_settings_that_make_no_sense_are_named(lang):

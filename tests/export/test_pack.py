@@ -180,3 +180,36 @@ def test_a_packed_model_that_is_wrong_is_named(parts):
     path.write_text("a: [")
     with pytest.raises(NeveError, match=r"model\.yaml: cannot be read"):
         load_packed(parts["out"])
+
+
+def test_a_list_of_phrases_is_packed_and_used(joined, tmp_path):
+    (tmp_path / "names.txt").write_text("AB BA\t1.5\nBA\n")
+    decoding = {**joined["settings"]["decoding"], "phrases": str(tmp_path / "names.txt")}
+    settings = {**joined["settings"], "decoding": decoding}
+    joined["scales"].write_text(json.dumps({"phrase_boost": 2.0}))
+    pack(**{**joined, "settings": settings})
+    assert (joined["out"] / "phrases.txt").read_text() == "AB BA\t1.5\nBA\n"
+    assert str(tmp_path) not in (joined["out"] / "model.yaml").read_text()
+    (tmp_path / "names.txt").unlink()
+    packed = load_packed(joined["out"])
+    assert packed.scales == Scales(phrase_boost=2.0)
+    batch = (torch.randn(2, 50, 8), torch.tensor([50, 31]))
+
+    def found(*overrides):
+        packed = load_packed(joined["out"], list(overrides))
+        recognizer = packed.recognizer
+        return recognizer.search(*recognizer.encode(*batch), packed.scales)
+
+    favoured = found()
+    assert packed.recognizer.method.phrases is not None and favoured != found(
+        ("decoding.phrases", "")
+    )
+    # a method that cannot favour phrases goes without; another list takes the place of the packed
+    assert (
+        load_packed(joined["out"], [("decoding.method", "greedy")]).recognizer.method.phrases
+        is None
+    )
+    (tmp_path / "others.txt").write_text("BA AB\t3\n")
+    assert found(("decoding.phrases", str(tmp_path / "others.txt"))) != favoured
+    with pytest.raises(ConfigError, match="greedy cannot favour phrases"):
+        found(("decoding.method", "greedy"), ("decoding.phrases", str(tmp_path / "others.txt")))

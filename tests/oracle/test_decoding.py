@@ -43,7 +43,7 @@ class FewWords:
     def __init__(self, directory):
         self.directory, self.words = directory, Words(WORDS)
 
-    def is_word(self, word):
+    def is_written(self, word):
         return word in WORDS[1:5]
 
     def pronunciations(self, word):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neve.decoding.phrases import PhraseBonus
 from neve.decoding.transducer.fusion import Fusion
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
@@ -34,6 +35,7 @@ def modified_beam_search(
     length_norm: bool = True,
     histories: Histories | None = None,
     fusion: Fusion | None = None,
+    phrases: PhraseBonus | None = None,
 ) -> list[list[TokenPath]]:
     """The best hypotheses of each utterance of a batch (Kuang et al., 2022, arXiv:2206.13236).
 
@@ -50,6 +52,7 @@ def modified_beam_search(
         length_norm: the final order is that of score / (tokens + 1), not that of the score.
         histories: with what is known from other batches.
         fusion: a language model whose scores are added.
+        phrases: listed phrases whose bonuses are added.
 
     Returns:
         Of each utterance its hypotheses, at most `beam`, the best first.
@@ -69,6 +72,8 @@ def modified_beam_search(
         plain = scores
         if fusion is not None:
             scores = scores + fusion.scores(nodes, histories)
+        if phrases is not None:
+            scores = scores + phrases.scores(nodes, histories).to(scores.device)
         # what is not among a hypothesis's best is not among the best of all
         scores, tokens = scores.topk(min(beam, scores.shape[1]), dim=-1)
         plain = plain.gather(1, tokens).cpu().numpy().astype(np.float64)
@@ -92,4 +97,7 @@ def modified_beam_search(
                     trail = (trail, frame, min(own - emission[old], 0.0))
                 merge(found, Partial(node, total, partial.best + log_prob, trail))
             beams[row] = list(found.values())
+    if phrases is not None:
+        for partial in (partial for partials in beams for partial in partials):
+            partial.score += phrases.end(partial.node, histories)
     return [finished(partials, histories, length_norm) for partials in beams]
