@@ -17,9 +17,10 @@ import yaml
 from neve.errors import ConfigError
 from neve.files import atomic_open
 from neve.lang import Lang
+from neve.lm.units import Units
 from neve.models.lm import SETTINGS, build_lm, padded
 from neve.tasks.lm_config import NeuralLmConfig
-from neve.tasks.lm_text import Sentences, Units, read_sentences
+from neve.tasks.lm_text import Sentences, read_sentences
 from neve.tensors import load_checkpoint, pick_device
 from neve.text import TextConfig
 from neve.training import BatchLoss, Task, this_group

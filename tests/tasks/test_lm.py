@@ -9,11 +9,12 @@ import torch
 
 from neve.errors import ConfigError, NeveError
 from neve.lang import Lang, LangConfig, build_lang
+from neve.lm.units import Units
 from neve.models.lm import load_lm
 from neve.models.lm_config import LmModelConfig
 from neve.tasks.lm import LmTask, train_lm
 from neve.tasks.lm_config import NeuralLmConfig
-from neve.tasks.lm_text import Sentences, Units
+from neve.tasks.lm_text import Sentences
 from neve.training import TrainingConfig, load_checkpoint
 
 # A sentence is a walk: what follows each word, and with which probability; "" ends it.
