@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from neve.errors import ConfigError, NeveError
 
@@ -101,15 +102,28 @@ def join_group(device: str = "auto") -> Group:
                 f"there are more processes than GPUs ({torch.cuda.device_count()}) on this machine"
             )
         torch.cuda.set_device(group.local_rank)
+    timeout = datetime.timedelta(hours=2)  # the first may validate for long
     try:
-        dist.init_process_group(
-            "nccl" if gpu else "gloo",
-            timeout=datetime.timedelta(hours=2),  # the first may validate for long
-        )
+        dist.init_process_group("nccl" if gpu else "gloo", timeout=timeout, **meeting(timeout))
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise NeveError(f"the {group.size} processes do not find each other: {reason}") from error
     return group
+
+
+def meeting(timeout: datetime.timedelta) -> dict:
+    """Where to meet, for `init_process_group`, if torchrun does not see to it.
+
+    torchrun keeps one store for all its restarts on a machine, in which a process may find the
+    address of one that was killed: each restart gets names of its own there. On several machines
+    restarts are counted differently; TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives each a store.
+    """
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    if restart is None or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
+    store = dist.PrefixStore(f"restart-{restart}", store)
+    return {"store": store, "rank": rank, "world_size": size}
 
 
 def die_with_parent() -> None:
