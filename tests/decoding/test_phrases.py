@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from neve.cli import decode as cli_decode
+from neve.cli import pack as cli_pack
 from neve.cli.config import Config
 from neve.config import load
 from neve.decoding import DecodingConfig, Recognizer, Scales
@@ -238,9 +239,11 @@ def test_the_list_is_an_input_of_the_stage(listed, monkeypatch):
         seen["inputs"] = list(inputs)
         yield SimpleNamespace(finished=True)
 
-    monkeypatch.setattr(cli_decode, "open_stage", stage)
+    for verb in (cli_decode, cli_pack):
+        monkeypatch.setattr(verb, "open_stage", stage)
     name = listed("A B")
     for given, expected in (([("decoding.phrases", name)], True), ([], False)):
         config = load(Config, (), [("decoding.method", "1best"), *given])
-        cli_decode.run(config, None)
-        assert (Path(name) in seen["inputs"]) is expected
+        for verb in (cli_decode, cli_pack):
+            verb.run(config, SimpleNamespace(dry_run=True))
+            assert (Path(name) in seen.pop("inputs")) is expected
