@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,13 +141,6 @@ def with_alignment(cut, alignment: Alignment):
         alignment={"word": items(alignment.words), "token": items(alignment.tokens)},
     )
     return fastcopy(cut, supervisions=[supervision])
-
-
-def write_cuts(path: str | os.PathLike, cuts: Iterable) -> None:
-    """Lhotse cuts, one a line (jsonl.gz)."""
-    with atomic_open(path) as stream:
-        for cut in cuts:
-            stream.write(json.dumps(cut.to_dict(), ensure_ascii=False) + "\n")
 
 
 def file_name(name: str) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from neve.decoding.lattices import Nbest, Searched
 from neve.errors import ConfigError, NeveError
 from neve.lang import Lang
+from neve.lm.units import Units
 from neve.models import TransducerModel
 from neve.models.lm import SETTINGS, load_lm
 
@@ -66,16 +67,13 @@ class NeuralRescoring(_Rescored):
         directory = Path(config.neural_lm)
         device = "cpu" if model is None else next(model.parameters()).device
         self.neural = load_lm(directory).to(device)
-        self.spelling = Lang.load(directory / "lang")
-        unit = yaml.safe_load((directory / SETTINGS).read_text(encoding="utf-8")).get("unit")
-        self.ids = None
-        if unit == "words":  # numbered as `neve train-lm` does: 0 is the unknown word
-            self.ids = {word: n for n, word in enumerate(self.spelling.vocabulary, 1)}
-            if len(self.ids) + 2 != self.neural.vocab_size:
-                raise NeveError(
-                    f"{directory}: its lang directory has {len(self.ids)} words, the model "
-                    f"{self.neural.vocab_size - 2}; copy or make it again"
-                )
+        settings = yaml.safe_load((directory / SETTINGS).read_text(encoding="utf-8"))
+        self.units = Units(Lang.load(directory / "lang"), settings.get("unit"))
+        if self.units.size != self.neural.vocab_size:
+            raise NeveError(
+                f"{directory}: its lang directory has {self.units.size} units, the model "
+                f"{self.neural.vocab_size}; copy or make it again"
+            )
 
     def first_pass(self, outputs, lengths, scales) -> list[Scored]:
         found = super().first_pass(outputs, lengths, scales)
@@ -86,9 +84,9 @@ class NeuralRescoring(_Rescored):
     def spelled_ids(self, words: tuple[int, ...]) -> list[int]:
         """The neural model's ids of a candidate's words."""
         said = self.said(words)
-        if self.ids is None:
-            return encoded(said, self.lang, self.spelling)
-        return [self.ids.get(word, 0) for word in said]
+        if self.units.unit == "words":
+            return self.units.encode(said)
+        return encoded(said, self.lang, self.units.lang)
 
 
 class AttentionRescoring(_Rescored):

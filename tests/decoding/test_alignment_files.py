@@ -8,7 +8,6 @@ from neve.decoding.alignment_files import (
     read_textgrid,
     with_alignment,
     write_ctm,
-    write_cuts,
     write_textgrid,
 )
 from neve.errors import NeveError
@@ -61,7 +60,7 @@ def test_lhotse(tmp_path):
     cut = MonoCut("u1", 2.0, 1.2, 0, supervisions=[supervision], recording=recording)
     aligned = with_alignment(cut, Alignment("u1", WORDS, WORDS[:1]))
     assert cut.supervisions[0].alignment is None
-    write_cuts(tmp_path / "cuts.jsonl.gz", [aligned])
+    CutSet.from_cuts([aligned]).to_file(tmp_path / "cuts.jsonl.gz")
     (read,) = CutSet.from_file(tmp_path / "cuts.jsonl.gz")
     items = read.supervisions[0].alignment["word"]
     assert [(i.symbol, i.start, i.duration, i.score) for i in items] == [

@@ -16,13 +16,13 @@ from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
 from neve.graphs import GraphConfig, build_graph
 from neve.lang import Lang, LangConfig, build_lang
+from neve.lm.units import Units
 from neve.models import CtcModel, ModelConfig, TransducerModel
 from neve.models.config import ZipformerConfig
 from neve.models.lm import build_lm, load_lm
 from neve.models.lm_config import LmModelConfig
 from neve.tasks.lm import write_model
 from neve.tasks.lm_config import NeuralLmConfig
-from neve.tasks.lm_text import Units
 
 SHAPE = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3, predictor_dim=8, joiner_dim=16)
 LISTED = ("nbest", "nbest-oracle", "nbest-rescoring", "neural-rescoring", "attention-rescoring")
