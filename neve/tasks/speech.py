@@ -95,10 +95,14 @@ class SpeechTask(Task):
         found = set()
         for name, text in items:
             try:
-                self.tokens(text)
+                self.spell(text)
             except UnknownWordError:
                 found.add(name)
         return found
+
+    def spell(self, text: str) -> None:
+        """UnknownWordError for a text that some lang of the task cannot spell."""
+        self.tokens(text)
 
     def too_long(self, items: Iterable[tuple[str, str, int]]) -> set[str]:
         """Ids of the training utterances with more tokens than frames; see loss.too_long."""

@@ -14,7 +14,7 @@ from neve.fsa import (
     rnnt_loss_pruned,
     rnnt_loss_smoothed,
 )
-from neve.lang import Lang, UnknownWordError
+from neve.lang import Lang
 from neve.models import TransducerModel
 from neve.models.scheduled import set_batches
 from neve.tasks.ctc_targets import CtcTargets, ctc_losses, frames_needed, greedy_tokens
@@ -50,16 +50,10 @@ class TransducerTask(SpeechTask):
             attention_decoder=bool(config.loss.attention_weight),
         )
 
-    def unspelled(self, items) -> set[str]:
-        items = list(items)
-        found = super().unspelled(items)
+    def spell(self, text: str) -> None:
+        super().spell(text)
         if self.config.ctc_weight:
-            for name, text in items:
-                try:
-                    self.ctc_targets.tokens(text)
-                except UnknownWordError:
-                    found.add(name)
-        return found
+            self.ctc_targets.tokens(text)
 
     def frames_needed(self, text: str) -> int:
         """A regular transducer says any number of tokens in a frame, CTC does not."""
