@@ -90,6 +90,11 @@ class ModelConfig:
     predictor_dim: int = option(512, "width of the predictor, its symbols' embeddings included")
     predictor_layers: int = option(1, "layers of an LSTM predictor")
     context_size: int = option(2, "symbols that a stateless predictor looks at")
+    history_dropout: float = option(
+        0.0,
+        "share of the symbols that training hides from the predictor, so that the encoder alone "
+        "tells a word said twice from a long one, and few texts are not learnt by heart",
+    )
     joiner_dim: int = option(512, "inner width of the joiner")
     decoder_layers: int = option(
         4, "layers of the attention decoder, which there is if loss.attention_weight is not 0"

@@ -2,6 +2,9 @@
 
 Both kinds have the same use: in training `forward` takes whole symbol sequences, in a search
 `init_state`, `step` and `select` take one symbol of each hypothesis at a time.
+
+`history_dropout` hides symbols from them in training, as "Reducing Exposure Bias in Training
+Recurrent Neural Network Transducers" (Cui et al., Interspeech 2021) masks labels.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from neve.errors import ConfigError
 from neve.models.balance import Balancer
 from neve.models.config import ModelConfig
 
-NOTHING = -1  # in histories: before the first symbol
+NOTHING = -1  # in histories: before the first symbol, or hidden
 
 
 class StatelessPredictor(nn.Module):
@@ -27,9 +30,10 @@ class StatelessPredictor(nn.Module):
         tokens: number of symbols V, blank (0) included.
         dim: output width P, a multiple of 4.
         context_size: symbols that are looked at.
+        history_dropout: share of the symbols that training hides.
     """
 
-    def __init__(self, tokens: int, dim: int, context_size: int):
+    def __init__(self, tokens: int, dim: int, context_size: int, history_dropout: float = 0.0):
         super().__init__()
         if context_size < 1 or dim % 4:
             raise ConfigError(
@@ -37,6 +41,7 @@ class StatelessPredictor(nn.Module):
                 f"model.predictor_dim={dim} a multiple of 4"
             )
         self.dim, self.context_size = dim, context_size
+        self.history_dropout = history_dropout
         self.embedding = nn.Embedding(tokens, dim)
         self.balancer1 = Balancer(0.0, 1.0, 0.5, 1.0, prob=0.05)
         self.conv = None
@@ -46,6 +51,7 @@ class StatelessPredictor(nn.Module):
 
     def forward(self, symbols: Tensor) -> Tensor:
         """(N, U) symbols, blank first, to (N, U, P): row u has seen symbols 0 to u."""
+        symbols = hide(symbols, self.history_dropout if self.training else 0.0)
         return self._convolve(F.pad(symbols, (self.context_size - 1, 0), value=NOTHING))
 
     def _convolve(self, symbols: Tensor) -> Tensor:
@@ -83,11 +89,20 @@ class LstmPredictor(nn.Module):
         dim: width P of embeddings, cells and output.
         layers: LSTM layers.
         dropout: of the embeddings and between layers.
+        history_dropout: share of the symbols that training hides.
     """
 
-    def __init__(self, tokens: int, dim: int, layers: int = 1, dropout: float = 0.0):
+    def __init__(
+        self,
+        tokens: int,
+        dim: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        history_dropout: float = 0.0,
+    ):
         super().__init__()
         self.dim, self.layers = dim, layers
+        self.history_dropout = history_dropout
         self.embedding = nn.Embedding(tokens, dim)
         self.dropout = nn.Dropout(dropout)
         between = dropout if layers > 1 else 0.0
@@ -95,7 +110,9 @@ class LstmPredictor(nn.Module):
 
     def forward(self, symbols: Tensor) -> Tensor:
         """(N, U) symbols, blank first, to (N, U, P): row u has seen symbols 0 to u."""
-        return self.lstm(self.dropout(self.embedding(symbols)))[0]
+        symbols = hide(symbols, self.history_dropout if self.training else 0.0)
+        embedded = self.embedding(symbols.clamp(min=0)) * (symbols >= 0).unsqueeze(-1)
+        return self.lstm(self.dropout(embedded))[0]
 
     def init_state(
         self, count: int, device: torch.device | None = None
@@ -118,8 +135,26 @@ class LstmPredictor(nn.Module):
         return state[0][rows], state[1][rows]
 
 
+def hide(symbols: Tensor, share: float) -> Tensor:
+    """(N, U) symbols, about `share` of them replaced by NOTHING."""
+    if not share:
+        return symbols
+    hidden = torch.rand(symbols.shape, device=symbols.device) < share
+    return symbols.masked_fill(hidden, NOTHING)
+
+
 def build_predictor(config: ModelConfig, tokens: int) -> nn.Module:
     """The predictor that `config.predictor` names, over `tokens` symbols."""
+    if not 0 <= config.history_dropout < 1:
+        raise ConfigError(f"model.history_dropout={config.history_dropout} must be in [0, 1)")
     if config.predictor == "lstm":
-        return LstmPredictor(tokens, config.predictor_dim, config.predictor_layers, config.dropout)
-    return StatelessPredictor(tokens, config.predictor_dim, config.context_size)
+        return LstmPredictor(
+            tokens,
+            config.predictor_dim,
+            config.predictor_layers,
+            config.dropout,
+            config.history_dropout,
+        )
+    return StatelessPredictor(
+        tokens, config.predictor_dim, config.context_size, config.history_dropout
+    )

@@ -119,3 +119,27 @@ def test_the_kind_of_predictor_follows_the_configuration():
     for wrong in ({"context_size": 0}, {"predictor_dim": 10}):
         with pytest.raises(ConfigError, match=r"model\.context_size.*model\.predictor_dim"):
             build_predictor(ModelConfig(**wrong), TOKENS)
+
+
+@pytest.mark.parametrize("kind", ["context 2", "lstm 1"])
+def test_training_hides_the_share_of_symbols_that_is_asked_for(kind):
+    predictor = make(kind)
+    symbols = torch.randint(1, TOKENS, (50, 40))
+    with torch.no_grad():
+        predictor.embedding.weight[:] = 1.0  # a hidden symbol is then all that makes a difference
+        seen = predictor(symbols)
+        predictor.history_dropout = 0.3
+        assert torch.equal(predictor(symbols), seen)
+        predictor.train()
+        if kind == "lstm 1":
+            predictor.dropout.p = 0.0
+        other = (predictor(symbols) != seen).any(-1)
+    first = float(other[:, 0].float().mean())
+    assert 0.1 < first < 0.5
+    if kind == "context 2":
+        assert float(other[:, 1:].float().mean()) == pytest.approx(1 - 0.7**2, abs=0.05)
+
+
+def test_a_share_of_hidden_symbols_of_1_is_an_error():
+    with pytest.raises(ConfigError, match="history_dropout"):
+        build_predictor(ModelConfig(history_dropout=1.0), TOKENS)
