@@ -25,6 +25,7 @@ from neve.tensors import load_checkpoint, pick_device
 from neve.text import TextConfig
 from neve.training import BatchLoss, Task, this_group
 from neve.training import train as run_training
+from neve.training.initial import check_initial
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class LmTask(Task):
         for name in ("batch_tokens", "max_length"):
             if getattr(config, name) < 2:
                 raise ConfigError(f"neural_lm.{name}={getattr(config, name)} must be at least 2")
+        check_initial(config.training)
         torch.manual_seed(config.training.seed)
         self.config = config
         self.device = pick_device(config.training.device)

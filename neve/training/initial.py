@@ -8,12 +8,18 @@ from pathlib import Path
 
 from torch import nn
 
-from neve.errors import NeveError
+from neve.errors import ConfigError, NeveError
 from neve.tensors import load_checkpoint
 from neve.training.config import TrainingConfig
 from neve.training.distributed import this_group
 
 log = logging.getLogger(__name__)
+
+
+def check_initial(config: TrainingConfig) -> None:
+    """ConfigError for `training.init_partial` without weights that could be taken in part."""
+    if config.init_partial and not config.init:
+        raise ConfigError("training.init_partial is set, but training.init names no weights")
 
 
 def load_initial(model: nn.Module, config: TrainingConfig) -> None:

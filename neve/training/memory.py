@@ -21,6 +21,8 @@ from neve.training.trouble import available_memory, gigabytes, out_of_memory
 from neve.training.update import Updater
 
 MARGIN = 0.9  # share of what fits that is advised: other batches cut memory into other pieces
+GROWN = 1.5  # how much more the second batch of an extrapolation must take than the first
+FAR = 16.0  # a line through two batches is followed to so many times the larger of them at most
 
 
 @dataclass
@@ -97,7 +99,9 @@ def memory_report(task: Task, config: TrainingConfig) -> str:
         ("activations", memory.activations),
         ("peak", memory.peak),
     ]
-    how = "measured" if meter.device.type == "cuda" else "extrapolated from smaller batches"
+    how = "measured"
+    if meter.device.type != "cuda":
+        how = f"extrapolated from smaller batches, to {FAR:g} times the larger one at most"
     lines = [f"the largest batch that fits on {meter.device} has {size:g} {task.unit} ({how})", ""]
     lines += [f"  {name:<15}{gigabytes(bytes_):>9}" for name, bytes_ in parts]
     lines += [
@@ -133,20 +137,34 @@ def search(measure: Callable[[float], Memory], start: float) -> tuple[float, Mem
 def extrapolate(
     measure: Callable[[float], Memory], start: float, available: int
 ) -> tuple[float, Memory]:
-    """The same from two batches, half of `start` and `start`, where memory has no hard limit.
+    """The same from two batches, where memory has no hard limit.
 
     What a batch takes is nearly a linear function of its size; `available` bytes are there besides
-    what the larger one takes.
+    what the larger one takes. The first batch has half of `start`, the second at least `start`: its
+    size is doubled until its activations are clearly more, for two batches of one utterance are the
+    same batch and say nothing of a third. The line is not followed beyond `FAR` times that size.
+
+    Raises NeveError if no batch takes more than the first, which has all the data.
     """
-    half, whole = measure(start / 2), measure(start)
+    size = start
+    half, whole = measure(start / 2), measure(size)
+    while whole.activations < GROWN * max(1, half.activations):
+        if size > 1e4 * start:
+            raise NeveError(
+                f"batches of {start / 2:g} and {size:g} take the same memory, so that of larger "
+                "ones cannot be told (is the number of items in a batch limited? data.max_cuts)"
+            )
+        size *= 2
+        whole = measure(size)
+    step = size - start / 2
     slope = {
-        name: max(0.0, (getattr(whole, name) - getattr(half, name)) / (start / 2))
+        name: max(0.0, (getattr(whole, name) - getattr(half, name)) / step)
         for name in ("activations", "peak")
     }
     growth = max(*slope.values(), 1.0)
-    size = start + available / growth
-    scaled = {name: int(getattr(whole, name) + s * (size - start)) for name, s in slope.items()}
-    return size, Memory(**{**vars(whole), **scaled})
+    more = min(available / growth, (FAR - 1) * size)
+    scaled = {name: int(getattr(whole, name) + s * more) for name, s in slope.items()}
+    return size + more, Memory(**{**vars(whole), **scaled})
 
 
 class SavedTensors(contextlib.ExitStack):

@@ -180,3 +180,10 @@ def test_text_that_is_none(corpus, tmp_path, caplog):
     )
     assert len(task.sentences) == 1
     assert "1 sentences have words that" in caplog.text and "NOVEMBER" in caplog.text
+
+
+def test_partial_weights_of_nothing_are_refused(corpus):
+    training = TrainingConfig(init_partial=True)
+    config = NeuralLmConfig(training=training)
+    with pytest.raises(ConfigError, match=r"training\.init_partial is set, but training\.init"):
+        LmTask(config, corpus / "lang", [corpus / "text_train"])

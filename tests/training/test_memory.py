@@ -30,6 +30,22 @@ def test_the_largest_batch_is_found():
     assert size == pytest.approx(600.0) and memory.activations == pytest.approx(6000)
 
 
+def test_an_extrapolation_needs_two_different_batches_and_does_not_go_far():
+    asked = []
+
+    def one_utterance(size):  # of 30; a batch has at least one
+        asked.append(size)
+        return taking(10)(30 * max(1, size // 30))
+
+    size, memory = extrapolate(one_utterance, 20.0, 5000)
+    assert asked == [10.0, 20.0, 40.0, 80.0]
+    assert size == pytest.approx(80 + 5000 * 70 / 300) and memory.activations == 600 + 5000
+    size, memory = extrapolate(taking(10), 100.0, 10**12)  # the memory is not the limit
+    assert size == 1600.0 and memory.activations == 16000
+    with pytest.raises(NeveError, match="of 50 and .* take the same memory"):
+        extrapolate(lambda size: taking(10)(1), 100.0, 5000)
+
+
 def settings(**changes):
     return TrainingConfig(**{"epochs": 6, "device": "cpu", "precision": "fp32", **changes})
 

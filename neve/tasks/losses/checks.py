@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from neve.errors import ConfigError
+from neve.training.initial import check_initial
 
 WEIGHTS = (
     "main_weight",
@@ -27,8 +28,7 @@ def check_losses(config) -> None:
     """ConfigError, naming the keys, for settings of the root configuration that cannot be."""
     loss, transducer = config.loss, config.model.kind == "transducer"
     check_values(loss)
-    if config.training.init_partial and not config.training.init:
-        raise ConfigError("training.init_partial is set, but training.init names no weights")
+    check_initial(config.training)
     if loss.mwer_weight and not config.training.init:
         raise ConfigError(
             "loss.mwer_weight needs a model that is trained already: name its averaged.pt in "
