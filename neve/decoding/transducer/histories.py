@@ -61,7 +61,10 @@ class Histories:
         if not self.context_size:
             self._advance(nodes)
             return self.contexts.rows(nodes)
-        keys = [self.last[node] for node in nodes]
+        return self.of_contexts([self.last[node] for node in nodes])
+
+    def of_contexts(self, keys: list[tuple[int, ...]]) -> Tensor:
+        """(M, J) projected outputs of a stateless predictor after contexts as `last` has them."""
         if len(self.contexts) > MOST_CONTEXTS:
             self.contexts.clear()
         missing: dict[int, dict[tuple, None]] = {}

@@ -1,0 +1,119 @@
+"""Search of a transducer along a graph, with the lattice of all that it kept: fast beam search.
+
+Kang et al., "Fast and parallel decoding for transducer" (2022, arXiv:2211.00484), with k2's streams
+(`neve.fsa.RnntDecodingStreams`). A frame gives one token at most. The state of the search is the
+tokens that the predictor sees and a state of the graph, so that hypotheses which the model cannot
+tell apart are one state, and the utterances of a batch go ahead together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neve.decoding.transducer.histories import Histories
+from neve.decoding.transducer.paths import token_log_probs
+from neve.errors import ConfigError
+from neve.fsa import Fsa, FsaVec, RnntDecodingConfig, RnntDecodingStream, RnntDecodingStreams
+from neve.fsa import connect as without_dead_ends
+
+EVERYTHING = 1e30  # a beam that keeps all that is possible
+
+
+@torch.inference_mode()
+def fast_beam_search(
+    model,
+    encoder_out: Tensor,
+    lengths: Sequence[int],
+    graph: Fsa,
+    *,
+    beam: float = 20.0,
+    max_states: int = 64,
+    max_contexts: int = 8,
+    blank_penalty: float = 0.0,
+    temperature: float = 1.0,
+    allow_partial: bool = True,
+    histories: Histories | None = None,
+) -> FsaVec:
+    """The lattice of each utterance of a batch.
+
+    After the last frame the states where the graph may end have an arc to the final state, with the
+    score that the graph gives for it (k2's own recipes give up the last frame for that, and the
+    score). An utterance of no frames has the empty path, if the graph has.
+
+    Args:
+        model: has a `predictor` with a `context_size`, and a `joiner`.
+        encoder_out: (N, T, D) encoder outputs.
+        lengths: frames of each.
+        graph: over the model's tokens, without blank: `trivial_graph`, or one that `build_LG` made;
+            on the CPU.
+        beam: states whose log-probability is that much below the best one's are dropped.
+        max_states, max_contexts: states and contexts of an utterance that a frame keeps at most.
+        blank_penalty: taken from the logit of blank.
+        temperature: logits are divided by this.
+        allow_partial: an utterance that nowhere can end may end anywhere.
+        histories: with what is known from other batches.
+
+    Returns:
+        N lattices without dead ends, their states in order of time, empty where there is no path.
+        A path has an arc for each frame, label 0 for blank, and the one that ends it. `graph_arc`
+        is the arc of the graph, -1 for a blank or an end that the graph does not have.
+
+    Raises:
+        ConfigError: the predictor looks at all tokens.
+    """
+    histories = histories or Histories(model, encoder_out.device)
+    if not histories.context_size:
+        raise ConfigError(
+            "fast-beam needs a predictor that sees the last tokens only (model.predictor "
+            "stateless); with others take modified-beam"
+        )
+    vocab_size = model.joiner.output.out_features
+    limits = (vocab_size, histories.context_size, beam, max_states, max_contexts)
+    encoded = model.joiner.project(encoder_out)
+    lengths = [int(length) for length in lengths]
+    numbered = graph.clone()
+    numbered.graph_arc = torch.arange(graph.num_arcs, dtype=torch.int32)
+    numbered.graph_arc_filler = -1
+    streams = [RnntDecodingStream(numbered) for _ in lengths]
+    begin = 0
+    for end in sorted(set(lengths) - {0}):
+        rows = [row for row, length in enumerate(lengths) if length >= end]
+        decoding = RnntDecodingStreams([streams[row] for row in rows], RnntDecodingConfig(*limits))
+        index = torch.tensor(rows)
+        for frame in range(begin, end):
+            shape, contexts = decoding.get_contexts()
+            seen = histories.of_contexts(list(map(_said, contexts.tolist())))
+            owners = index[shape.row_ids(1).long()].to(encoded.device)
+            logits = model.joiner.join(encoded[owners, frame], seen)
+            decoding.advance(token_log_probs(logits, blank_penalty, temperature))
+        decoding.terminate_and_flush_to_streams()
+        begin = end
+    return _ended(streams, lengths, limits, numbered, allow_partial)
+
+
+def _said(context: list[int]) -> tuple[int, ...]:
+    """The tokens of a context of the streams, in which blanks stand before the first."""
+    for place, token in enumerate(context):
+        if token:
+            return tuple(context[max(0, place - 1) :])
+    return (0,)
+
+
+def _ended(streams, lengths, limits, graph: Fsa, allow_partial: bool) -> FsaVec:
+    """The lattices, after one more frame in which nothing is said."""
+    vocab_size, history, _, max_states, max_contexts = limits
+    wide = RnntDecodingConfig(vocab_size, history, EVERYTHING, 2 * max_states, max_contexts)
+    decoding = RnntDecodingStreams(streams, wide)
+    nothing = torch.full((len(decoding.get_contexts()[1]), vocab_size), -torch.inf)
+    nothing[:, 0] = 0.0
+    decoding.advance(nothing)
+    decoding.terminate_and_flush_to_streams()
+    lattices = decoding.format_output([length + 1 for length in lengths], allow_partial)
+    ends, arcs = lattices.labels == -1, lattices.graph_arc.long()
+    own = ends & (arcs >= 0) & (graph.labels[arcs] == -1)
+    lattices.scores = torch.where(own, graph.scores[arcs], lattices.scores)
+    lattices.graph_arc = torch.where(ends & ~own, -1, lattices.graph_arc)
+    return without_dead_ends(lattices)
