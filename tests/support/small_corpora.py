@@ -41,7 +41,7 @@ class Studio:
     """Says sentences with eSpeak NG: a different voice for every speaker's name."""
 
     def __init__(self):
-        path = ROOT / "egs/digits/ASR/local/speak.py"
+        path = ROOT / "local/synth/speak.py"
         spec = importlib.util.spec_from_file_location("speak", path)
         speak = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(speak)

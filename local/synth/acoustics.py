@@ -1,4 +1,4 @@
-"""How an utterance of the digits corpus gets its sound: the room, the noise, the level.
+"""How an utterance of a synthetic corpus gets its sound: the room, the noise, the level.
 
 Four in five utterances are recorded in noise (coloured, or the babble of other speakers), half of
 them in a room that echoes; the rest are quiet.  All of it is made here, from a generator seeded
@@ -9,11 +9,10 @@ import hashlib
 
 import numpy as np
 import scipy.signal
-import texts
-from speak import RATE
-from voices import voices
 
 from neve.data import add_noise, reverberate, room_response
+
+from .speak import RATE
 
 NOISY, ECHOING = 0.8, 0.5  # probabilities
 SNR = 8.0, 30.0  # dB
@@ -25,13 +24,18 @@ BABBLE_VOICES = 5
 
 
 class Acoustics:
-    """Records utterances; one for a process, since the babble's speakers are kept."""
+    """Records utterances; one for a process, since the babble's speakers are kept.
 
-    def __init__(self, speaker, rate):
+    Args:
+        speaker: a `Speaker`.
+        rate: sampling rate of the corpus, Hz.
+        crowd: (voice, groups of words) of the speakers that babble, BABBLE_VOICES or more.
+    """
+
+    def __init__(self, speaker, rate, crowd):
         self.speaker, self.rate = speaker, rate
         self.crowd = [self._clean(voice, groups, generator(f"babble:{voice.name}"))
-                      for voice, (_, groups) in zip(voices("train")[::4],
-                                                    texts.sentences(99, "babble", set()))]
+                      for voice, groups in crowd]
 
     def record(self, utterance):
         """Samples (N,) int16 of an utterance, and the facts of its recording for breakdowns."""
