@@ -15,7 +15,7 @@ from neve.errors import ConfigError
 from neve.results import Hypothesis
 
 
-def _needed(texts: list[str] | None, method: str) -> list[str]:
+def needed(texts: list[str] | None, method: str) -> list[str]:
     if texts is None or any(text is None for text in texts):
         raise ConfigError(f"decoding.method {method} needs the reference texts of what it decodes")
     return texts
@@ -28,7 +28,7 @@ class NbestOracle(Nbest):
         from kaldialign import edit_distance
 
         result = []
-        for one, text in zip(found, _needed(texts, self.config.method)):
+        for one, text in zip(found, needed(texts, self.config.method)):
             reference = text.split()
             ranked = sorted(
                 self.ranked(one, scales),
@@ -43,7 +43,7 @@ class LatticeOracle(BestPath):
 
     def second_pass(self, found, scales, texts=None):
         result = []
-        for one, text in zip(found, _needed(texts, self.config.method)):
+        for one, text in zip(found, needed(texts, self.config.method)):
             if not one.lattice:
                 result.append([Hypothesis([], -1e30)])
                 continue

@@ -103,20 +103,34 @@ def timed_words(
         pronunciations: token sequences of a word.
         frame_seconds: length of a frame.
     """
-    runs = token_runs(labels)
-    best = [float(log_probs[a:b, token].max()) for token, a, b in runs]
-    ends = split_tokens([token for token, _, _ in runs], words, pronunciations)
+    spans = [
+        TokenSpan(token, a, b, float(log_probs[a:b, token].max()))
+        for token, a, b in token_runs(labels)
+    ]
+    return words_of_spans(spans, len(labels), words, emitted, pronunciations, frame_seconds)
+
+
+def words_of_spans(
+    spans: Sequence[TokenSpan],
+    frames: int,
+    words: Sequence[str],
+    emitted: Sequence[int],
+    pronunciations: Pronunciations,
+    frame_seconds: float,
+) -> list[Word]:
+    """As `timed_words`, of a path of that many frames whose tokens are `spans`."""
+    ends = split_tokens([span.token for span in spans], words, pronunciations)
     result = []
     for i, word in enumerate(words):
         if ends is None:
-            first = min(emitted[i], len(labels) - 1)  # a final arc comes after the last frame
-            last = min(emitted[i + 1], len(labels)) if i + 1 < len(words) else len(labels)
+            first = min(emitted[i], frames - 1)  # a final arc comes after the last frame
+            last = min(emitted[i + 1], frames) if i + 1 < len(words) else frames
             last = max(first + 1, last)
-            inside = [score for score, (_, a, _) in zip(best, runs) if first <= a < last]
+            inside = [span.log_prob for span in spans if first <= span.begin < last]
         else:
             begin, end = (ends[i - 1] if i else 0), ends[i]
-            first, last = runs[begin][1], runs[end - 1][2]
-            inside = best[begin:end]
+            first, last = spans[begin].begin, spans[end - 1].end
+            inside = [span.log_prob for span in spans[begin:end]]
         confidence = float(np.exp(np.mean(inside))) if inside else 0.0
         result.append(Word(word, first * frame_seconds, last * frame_seconds, min(1.0, confidence)))
     return result
