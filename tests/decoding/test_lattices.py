@@ -8,7 +8,6 @@ import torch
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.mbr import least_risk
-from neve.decoding.neural_rescoring import encoded
 from neve.decoding.scales import sweep
 from neve.decoding.word_lm import NEVER, WordLm
 from neve.errors import ConfigError, NeveError
@@ -325,17 +324,6 @@ def test_an_unknown_word_that_was_recognised_is_kept_where_it_is_a_word(tmp_path
     assert [word.start for word in best.words] == pytest.approx(
         [0.0, 0.03, 0.12] if oov == "unk" else [0.0, 0.12]
     )
-
-
-def test_a_model_without_an_unknown_word_scores_the_others(lang, tmp_path):
-    (tmp_path / "more").mkdir()
-    settings = LangConfig(kind="phone", oov="unk", write_pt=False)
-    build_lang(settings, [tmp_path / "text"], tmp_path / "lexicon.txt", tmp_path / "more/lang")
-    with_unknown = Lang.load(tmp_path / "more/lang")
-    said = ["A", "<UNK>", "B"]
-    assert encoded(said, with_unknown, lang) == lang.encode("A B")
-    three = with_unknown.encode("A <UNK> B")
-    assert encoded(said, with_unknown, with_unknown) == three and len(three) == 3
 
 
 def test_settings_that_make_no_sense_are_named(lang):
