@@ -48,7 +48,7 @@ def fast_beam_search(
         encoder_out: (N, T, D) encoder outputs.
         lengths: frames of each.
         graph: over the model's tokens, without blank: `trivial_graph`, or one that `build_LG` made;
-            on the CPU.
+            on the CPU. Searched again and again it is best given as `numbered`.
         beam: states whose log-probability is that much below the best one's are dropped.
         max_states, max_contexts: states and contexts of an utterance that a frame keeps at most.
         blank_penalty: taken from the logit of blank.
@@ -74,10 +74,8 @@ def fast_beam_search(
     limits = (vocab_size, histories.context_size, beam, max_states, max_contexts)
     encoded = model.joiner.project(encoder_out)
     lengths = [int(length) for length in lengths]
-    numbered = graph.clone()
-    numbered.graph_arc = torch.arange(graph.num_arcs, dtype=torch.int32)
-    numbered.graph_arc_filler = -1
-    streams = [RnntDecodingStream(numbered) for _ in lengths]
+    graph = numbered(graph)
+    streams = [RnntDecodingStream(graph) for _ in lengths]
     begin = 0
     for end in sorted(set(lengths) - {0}):
         rows = [row for row, length in enumerate(lengths) if length >= end]
@@ -91,7 +89,17 @@ def fast_beam_search(
             decoding.advance(token_log_probs(logits, blank_penalty, temperature))
         decoding.terminate_and_flush_to_streams()
         begin = end
-    return _ended(streams, lengths, limits, numbered, allow_partial)
+    return _ended(streams, lengths, limits, graph, allow_partial)
+
+
+def numbered(graph: Fsa) -> Fsa:
+    """The graph whose arcs know their numbers, as `graph_arc`; one that does is given back."""
+    if "graph_arc" in graph.attributes:
+        return graph
+    graph = graph.clone()
+    graph.graph_arc = torch.arange(graph.num_arcs, dtype=torch.int32)
+    graph.graph_arc_filler = -1
+    return graph
 
 
 def _said(context: list[int]) -> tuple[int, ...]:

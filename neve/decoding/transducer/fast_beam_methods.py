@@ -1,0 +1,348 @@
+"""The methods of fast beam search: best path, words of sampled paths, those nearest to a reference.
+
+On the graph of any tokens hypotheses are token sequences; on LG they are word sequences of the
+graph. Those of the n-best list are ranked by the sum of all their paths in the lattice, as icefall
+does where it decodes with LG.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neve.decoding.methods import Scales, TransducerMethod
+from neve.decoding.times import TokenSpan, words_of_spans
+from neve.decoding.transducer.fast_beam import fast_beam_search, numbered
+from neve.decoding.transducer.histories import Histories
+from neve.decoding.transducer.paths import token_log_probs
+from neve.errors import ConfigError
+from neve.fsa import Fsa, FsaVec, Graph, random_paths, shortest_path
+from neve.graphs import load_graph
+from neve.kernels.listed_paths import listed_paths
+from neve.kernels.structure import gather_ragged
+from neve.lang import Lang
+from neve.results import Hypothesis
+
+NOTHING = -1e30  # the score of what was not found
+
+
+class FoundPath(NamedTuple):
+    """A path: arcs (T+1,) of the graph, of each frame and of the end; -1 for blank.
+
+    said: ids of its words, or of its tokens where the graph has no words.
+    """
+
+    said: tuple[int, ...]
+    arcs: np.ndarray
+    score: float
+
+
+class Found(NamedTuple):
+    """What a search found of the utterances of a batch.
+
+    outputs (N, T, D): the encoder's; scales: of the search; paths: of each utterance the best
+    first, none where there is not even a partial one; partial: whose are. frame_arcs: of each
+    lattice, how many arcs take a frame.
+    """
+
+    outputs: Tensor
+    scales: Scales
+    paths: list[list[FoundPath]]
+    partial: list[bool]
+    frame_arcs: list[int]
+
+
+class FastBeam(TransducerMethod):
+    """The best path. See `neve.decoding.transducer.fast_beam_search`."""
+
+    fuses = False  # no language models but that of the graph
+    lists = False  # whether there are n-best lists
+
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
+        for key in ("search_beam", "max_states", "max_contexts", "num_paths", "nbest_scale"):
+            if not getattr(config, key) > 0:
+                raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
+        if not getattr(model.predictor, "context_size", 0):
+            raise ConfigError(
+                f"decoding.method {config.method} needs a predictor that sees the last tokens only "
+                "(model.predictor stateless); with others take modified-beam"
+            )
+        self.with_words = config.fast_beam_graph == "LG"
+        if self.with_words:
+            self.graph = _checked(graph, lang)
+            self.scales = (*self.scales, "word_score", "lm_scale")
+        else:
+            self.graph = any_tokens(model.joiner.output.out_features)
+        spoken = self.graph.aux_values > 0
+        counts = np.concatenate(([0], np.cumsum(spoken)))
+        self.said_splits = counts[self.graph.aux_splits].astype(np.int32)
+        self.said_values = self.graph.aux_values[spoken]
+        self._scored: tuple[tuple[float, float], Fsa] | None = None
+
+    def scored_graph(self, scales: Scales) -> Fsa:
+        """The graph with the scales that concern it."""
+        key = (scales.lm_scale, scales.word_score) if self.with_words else (1.0, 0.0)
+        if self._scored is None or self._scored[0] != key:
+            scores = key[0] * self.graph.scores + key[1] * np.diff(self.said_splits)
+            scored = dataclasses.replace(self.graph, scores=scores.astype(np.float32))
+            self._scored = key, numbered(Fsa.from_graph(scored, acceptor=True))
+        return self._scored[1]
+
+    def search(self, outputs, lengths, scales):
+        return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
+
+    def first_pass(self, outputs, lengths, scales) -> Found:
+        config, outputs = self.config, outputs.to(self.device)
+        lattices = fast_beam_search(
+            self.model,
+            outputs,
+            lengths,
+            self.scored_graph(scales),
+            beam=config.search_beam,
+            max_states=config.max_states,
+            max_contexts=config.max_contexts,
+            blank_penalty=scales.blank_penalty,
+            temperature=config.temperature,
+            allow_partial=config.allow_partial,
+            histories=Histories(self.model, self.device, self.contexts),
+        )
+        best = shortest_path(lattices)
+        splits, arcs = best.arc_splits.tolist(), best.graph_arc.numpy()
+        scores, lasts = best.scores.double().numpy(), self.graph.labels
+        paths, partial = [], []
+        for begin, end in zip(splits, splits[1:]):
+            path = arcs[begin:end]
+            partial.append(bool(end > begin and (path[-1] < 0 or lasts[path[-1]] != -1)))
+            score = float(scores[begin:end].sum())
+            paths.append([FoundPath(self.said(path), path, score)] if end > begin else [])
+        if self.lists:
+            paths = self._listed(lattices, paths)
+        counts = torch.diff(lattices.arc_splits).tolist()
+        ends = np.add.reduceat(
+            np.append(lattices.labels.numpy() == -1, 0), lattices.arc_splits[:-1]
+        )
+        sizes = [count - int(end) * (count > 0) for count, end in zip(counts, ends)]
+        return Found(outputs, scales, paths, partial, sizes)
+
+    def second_pass(self, found: Found, scales, texts=None):
+        return self.hypotheses(found, [paths[:1] for paths in found.paths])
+
+    def sizes(self, found: Found) -> list[tuple[int, int | None]]:
+        return [
+            (arcs, len(paths) if self.lists else None)
+            for arcs, paths in zip(found.frame_arcs, found.paths)
+        ]
+
+    def said(self, arcs: np.ndarray) -> tuple[int, ...]:
+        """The words of a path, or its tokens."""
+        return tuple(gather_ragged(self.said_splits, self.said_values, arcs)[1].tolist())
+
+    def text(self, said: tuple[int, ...]) -> str:
+        """What a hypothesis of these words, or tokens, shows."""
+        if not self.with_words:
+            return self.lang.decode(list(said))
+        names = (self.lang.words[word] for word in said)
+        return " ".join(name for name in names if self.lang.is_written(name))
+
+    def _listed(self, lattices: FsaVec, best: list[list[FoundPath]]) -> list[list[FoundPath]]:
+        """The different sequences of sampled paths, and of the best, by the sum of their paths."""
+        spread = lattices.detach().clone()
+        spread.scores = spread.scores * self.config.nbest_scale
+        sampled = random_paths(spread, True, self.config.num_paths)
+        of_utterance, of_path = (sampled.shape.row_splits(axis).numpy() for axis in (1, 2))
+        src, dst, scores = (getattr(lattices, name).numpy() for name in ("src", "dst", "scores"))
+        arcs, graph_arcs = sampled.values.numpy(), lattices.graph_arc.numpy()
+        states, firsts = torch.diff(lattices.state_splits).tolist(), lattices.arc_splits.tolist()
+        found = []
+        for row, (begin, end) in enumerate(zip(firsts, firsts[1:])):
+            if not best[row]:
+                found.append([])
+                continue
+            own = graph_arcs[begin:end]
+            said = gather_ragged(self.said_splits, self.said_values, own)
+            paths = of_path[of_utterance[row] : of_utterance[row + 1] + 1]
+            here = arcs[paths[0] : paths[-1]] - begin
+            spoken_splits, spoken = gather_ragged(*said, here)
+            ends = spoken_splits[paths - paths[0]].tolist()
+            said_by = (tuple(spoken[a:b].tolist()) for a, b in zip(ends, ends[1:]))
+            sequences = list(dict.fromkeys((best[row][0].said, *said_by)))
+            rows = np.searchsorted(src[begin:end], np.arange(states[row] + 1))
+            listed = listed_paths(
+                (rows, dst[begin:end], scores[begin:end]),
+                said,
+                (
+                    np.cumsum([0, *map(len, sequences)]),
+                    np.array([symbol for each in sequences for symbol in each], np.int64),
+                ),
+            )
+            splits = listed.splits
+            found.append(
+                [
+                    FoundPath(
+                        sequences[i], own[listed.arcs[splits[i] : splits[i + 1]]], listed.totals[i]
+                    )
+                    for i in np.argsort(-listed.totals, kind="stable").tolist()
+                ]
+            )
+        return found
+
+    def hypotheses(self, found: Found, chosen: list[list[FoundPath]]) -> list[list[Hypothesis]]:
+        """The hypotheses of paths, of each utterance."""
+        histories = Histories(self.model, self.device, self.contexts)
+        rows, frames, nodes, tokens = [], [], [], []
+        for row, paths in enumerate(chosen):
+            for path in paths:
+                node = 0
+                for frame, token in self._tokens(path):
+                    rows.append(row)
+                    frames.append(frame)
+                    nodes.append(node)
+                    tokens.append(token)
+                    node = histories.extend(node, token)
+        log_probs = iter(self._log_probs(found, histories, rows, frames, nodes, tokens))
+        result = []
+        for partial, paths in zip(found.partial, chosen):
+            made = []
+            for path in paths:
+                spans = [
+                    TokenSpan(token, frame, frame + 1, next(log_probs))
+                    for frame, token in self._tokens(path)
+                ]
+                made.append(self._hypothesis(path, spans, partial))
+            result.append(made or [Hypothesis([], NOTHING)])
+        return result
+
+    def _tokens(self, path: FoundPath) -> list[tuple[int, int]]:
+        """(frame, token) of each token of a path."""
+        labels = np.where(path.arcs >= 0, self.graph.labels[path.arcs], 0)
+        frames = np.flatnonzero(labels > 0)
+        return list(zip(frames.tolist(), labels[frames].tolist()))
+
+    @torch.inference_mode()
+    def _log_probs(self, found: Found, histories, rows, frames, nodes, tokens) -> list[float]:
+        """Of each token, as in `TokenPath`."""
+        if not rows:
+            return []
+        joiner = self.model.joiner
+        log_probs, size = [], 4096
+        for part in (slice(begin, begin + size) for begin in range(0, len(rows), size)):
+            encoded = joiner.project(found.outputs[torch.tensor(rows[part]), frames[part]])
+            logits = joiner.join(encoded, histories.outputs(nodes[part]))
+            scores = token_log_probs(logits, found.scales.blank_penalty, self.config.temperature)
+            emission = torch.logsumexp(scores[:, 1:], dim=-1)
+            own = scores[torch.arange(len(scores)), tokens[part]]
+            log_probs += (own - emission).clamp(max=0.0).tolist()
+        return log_probs
+
+    def _hypothesis(self, path: FoundPath, spans: list[TokenSpan], partial: bool) -> Hypothesis:
+        if not self.with_words:
+            return dataclasses.replace(self.spelled(spans, path.score), partial=partial)
+        emitted = np.repeat(
+            np.arange(len(path.arcs)), gather_lengths(self.said_splits, path.arcs)
+        ).tolist()
+        words = words_of_spans(
+            [span for span in spans if self.lang.tokens[span.token] != self.lang.silence],
+            len(path.arcs) - 1,
+            [self.lang.words[word] for word in path.said],
+            emitted,
+            self.lang.pronunciations,
+            self.frame_seconds,
+        )
+        written = [word for word in words if self.lang.is_written(word.text)]
+        return Hypothesis(written, float(path.score), partial)
+
+
+class FastBeamNbest(FastBeam):
+    """The sequences of sampled paths, by the sum of their paths in the lattice."""
+
+    lists = True
+
+    def second_pass(self, found, scales, texts=None):
+        return self.hypotheses(found, [self.different(paths) for paths in found.paths])
+
+    def different(self, paths: list[FoundPath], key: Callable | None = None) -> list[FoundPath]:
+        """The first `decoding.nbest` of different texts; key: of texts, what comes first."""
+        first: dict[str, FoundPath] = {}
+        for path in paths:
+            first.setdefault(self.text(path.said), path)
+        texts = sorted(first, key=key) if key else first
+        return [first[text] for text in list(texts)[: self.config.nbest]]
+
+
+class FastBeamNbestOracle(FastBeamNbest):
+    """The n-best list by its word errors; of equals, by its scores."""
+
+    def second_pass(self, found, scales, texts=None):
+        from kaldialign import edit_distance
+
+        from neve.decoding.oracle import needed
+
+        chosen = []
+        for paths, text in zip(found.paths, needed(texts, self.config.method)):
+            reference = text.split()
+            chosen.append(
+                self.different(paths, lambda said: edit_distance(reference, said.split())["total"])
+            )
+        return self.hypotheses(found, chosen)
+
+
+def gather_lengths(splits: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The lengths of rows `index` of a ragged list; that of row -1 is 0."""
+    return np.where(index >= 0, np.diff(splits)[index], 0)
+
+
+def any_tokens(vocab_size: int) -> Graph:
+    """The graph of all sequences of the tokens from 1, each of which is what an arc says."""
+    tokens = np.array([*range(1, vocab_size), -1])
+    zero = np.zeros_like(tokens)
+    return Graph.from_arcs(2, zero, (tokens == -1) * 1, tokens, zero, tokens)
+
+
+def _checked(graph: Graph | None, lang: Lang) -> Graph:
+    """An LG over the tokens of the transducer; ConfigError if it is none."""
+    if graph is None:
+        raise ConfigError(
+            "decoding.fast_beam_graph is LG, but there is no graph; make one with graph.kind LG "
+            "(stage 5)"
+        )
+    remedy = f"make one with graph.kind LG and the lang directory {lang.directory} (stage 5)"
+    if graph.num_states == 0 or (graph.labels == 0).any():
+        raise ConfigError(
+            f"decoding.fast_beam_graph LG: the graph has arcs for blanks, as an HLG has; {remedy}"
+        )
+    if graph.max_label >= lang.num_tokens:
+        raise ConfigError(
+            f"decoding.fast_beam_graph LG: the graph has token {graph.max_label}, the transducer "
+            f"only {lang.num_tokens}; {remedy}"
+        )
+    if graph.aux_values.max(initial=0) > lang.words.max_id:
+        raise ConfigError(
+            f"decoding.fast_beam_graph LG: the graph has word {graph.aux_values.max()}, which "
+            f"{lang.directory}/words.txt lacks; {remedy}"
+        )
+    return graph
+
+
+def load_LG(path: str | os.PathLike, lang: Lang) -> Graph:
+    """The graph of a directory that `neve graph` wrote with graph.kind LG, for `lang`.
+
+    Raises NeveError if there is none, or if it was made with other tokens or words.
+    """
+    path = Path(path)
+    graph = load_graph(path)
+    for name in ("tokens.txt", "words.txt"):
+        own = path.parent / name
+        if own.exists() and own.read_bytes() != (lang.directory / name).read_bytes():
+            raise ConfigError(
+                f"decoding.fast_beam_graph LG: {own} is not {lang.directory / name}, so {path} is "
+                f"of other {name[:-4]}; make it with that lang directory (graph.kind LG, stage 5)"
+            )
+    return graph
