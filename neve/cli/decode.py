@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from neve.cli.main import open_stage
-from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS
+from neve.decoding.config import FAST_BEAM_METHODS, GRAPH_METHODS, RESCORING_METHODS
 from neve.errors import ConfigError
 
 SECTIONS = (
@@ -76,8 +76,16 @@ def run(config, args) -> None:
 
 def graph_path(config) -> Path | None:
     """The directory of the decoding graph; None if the decoding needs none."""
+    if config.decoding.method in FAST_BEAM_METHODS:
+        LG = config.decoding.fast_beam_graph == "LG"
+        return Path(config.paths.graph) / "LG" if LG else None
     if config.decoding.method not in GRAPH_METHODS:
         return None
+    if config.graph.kind == "LG":
+        raise ConfigError(
+            f"graph.kind LG has no topology of CTC, but decoding.method {config.decoding.method} "
+            "searches one with it: decode with HLG or HL, or with fast-beam"
+        )
     if config.graph.kind == "H":
         raise ConfigError(
             f"graph.kind H has tokens and no words, but decoding.method {config.decoding.method} "

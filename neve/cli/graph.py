@@ -27,11 +27,12 @@ def run(config, args) -> None:
     settings = config.graph
     settings.add_words = args.add_words or settings.add_words
     settings.add_words_prob = args.add_words_prob or settings.add_words_prob
-    if settings.kind != "HLG":
+    if settings.kind not in ("HLG", "LG"):
         for key in ("classes", "grammar") + (("add_words",) if settings.kind == "H" else ()):
             if getattr(settings, key):
                 raise ConfigError(f"graph.{key} has no use in a graph.kind {settings.kind}")
-    old = lang = Path(config.paths.ctc_lang)
+    old = lang = Path(config.paths.lang if settings.kind == "LG" else config.paths.ctc_lang)
+    of_lm = Path(config.paths.ctc_lang) / "words.txt"
     out = config.paths.graph
     if settings.add_words:
         name = Path(settings.add_words).stem
@@ -56,14 +57,14 @@ def run(config, args) -> None:
         G = new = None
         if settings.add_words:
             new = read_new_words(settings.add_words, Lang.load(lang), normal)
-        if settings.kind == "HLG":
+        if settings.kind in ("HLG", "LG"):
             G = make_G(
                 lang,
                 config.paths.lm,
                 settings,
                 normal=normal,
                 new=new,
-                old_words=old / "words.txt" if settings.add_words else None,
+                old_words=of_lm if of_lm.parent != lang else None,
             )
         graph = build_graph(lang, None, settings, G)
         save_graph(graph, stage.dir, settings.kind)
@@ -71,7 +72,8 @@ def run(config, args) -> None:
             shutil.copy2(lang / name, stage.dir / name)
         print(f"{settings.kind}: {graph.num_states:,} states, {graph.num_arcs:,} arcs")
     if settings.add_words:
-        key = "lang" if config.paths.lang == config.paths.ctc_lang else "ctc-lang"
+        own = settings.kind == "LG" or config.paths.lang == config.paths.ctc_lang
+        key = "lang" if own else "ctc-lang"
         print(f"to decode with it: --paths.{key} {lang} --paths.graph {out}")
 
 
@@ -82,8 +84,10 @@ def sources(config, old: Path) -> list[Path]:
     found = []
     if settings.add_words:
         found += [Path(settings.add_words), old / "words.txt"]
-    if settings.kind != "HLG":
+    if settings.kind not in ("HLG", "LG"):
         return found
+    if settings.kind == "LG" and config.paths.ctc_lang != config.paths.lang:
+        found.append(Path(config.paths.ctc_lang) / "words.txt")
     if settings.classes:
         found.append(Path(settings.classes))
     if settings.grammar:

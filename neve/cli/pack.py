@@ -50,7 +50,9 @@ def check_method(decoding) -> None:
     """ConfigError for a decoding that needs what a model directory does not hold."""
     needs = {
         **dict.fromkeys(RESCORING_METHODS, "decoding.rescore_lm and the graph's own G"),
-        **dict.fromkeys(("nbest-oracle", "lattice-oracle"), "the reference texts"),
+        **dict.fromkeys(
+            ("nbest-oracle", "lattice-oracle", "fast-beam-nbest-oracle"), "the reference texts"
+        ),
         "neural-rescoring": "decoding.neural_lm",
         "attention-rescoring": "the attention decoder",
     }

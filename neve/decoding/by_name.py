@@ -17,6 +17,11 @@ from neve.decoding.methods import (
 from neve.decoding.neural_rescoring import AttentionRescoring, NeuralRescoring
 from neve.decoding.oracle import LatticeOracle, NbestOracle
 from neve.decoding.rescoring import NbestRescoring, WholeLatticeRescoring
+from neve.decoding.transducer.fast_beam_methods import (
+    FastBeam,
+    FastBeamNbest,
+    FastBeamNbestOracle,
+)
 from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
 from neve.fsa import Graph
@@ -42,6 +47,9 @@ TRANSDUCER = {
     "greedy": TransducerGreedy,
     "modified-beam": TransducerModifiedBeam,
     "beam": TransducerBeam,
+    "fast-beam": FastBeam,
+    "fast-beam-nbest": FastBeamNbest,
+    "fast-beam-nbest-oracle": FastBeamNbestOracle,
 }
 
 
@@ -78,7 +86,7 @@ def make_method(
                 f"decoding.method {name} needs a transducer (model.kind); a CTC model has "
                 f"{', '.join(CTC)}"
             )
-        return TRANSDUCER[name](model, lang, None, config, frame_seconds)
+        return TRANSDUCER[name](model, lang, graph, config, frame_seconds)
     if name not in CTC:
         raise ConfigError(f"decoding.method {name} is unknown; there are {', '.join(METHODS)}")
     if transducer and model.ctc_head is None:

@@ -20,6 +20,8 @@ GRAPH_METHODS = (
     "attention-rescoring",
 )
 RESCORING_METHODS = ("nbest-rescoring", "whole-lattice-rescoring")
+# Methods of a transducer with a lattice.
+FAST_BEAM_METHODS = ("fast-beam", "fast-beam-nbest", "fast-beam-nbest-oracle")
 # Methods that can favour listed phrases: as they search, or in the lattice.
 PHRASE_METHODS = (
     "modified-beam",
@@ -41,7 +43,10 @@ class DecodingConfig:
         "paths; nbest-oracle and lattice-oracle, those nearest to the reference; nbest-rescoring "
         "and whole-lattice-rescoring, with a larger n-gram; mbr, the least expected word errors; "
         "neural-rescoring and attention-rescoring, the n-best list with a neural LM, or with the "
-        "model's attention decoder",
+        "model's attention decoder. With a lattice, of transducers: fast-beam, the best path of "
+        "tokens, or of words of the graph LG (fast_beam_graph), a token at most in each frame; "
+        "fast-beam-nbest, the best of sampled paths, all alignments summed; "
+        "fast-beam-nbest-oracle, that nearest to the reference",
         choices=(
             "ctc-greedy",
             "ctc-prefix-beam",
@@ -50,6 +55,7 @@ class DecodingConfig:
             "beam",
             "ctc-lattice",
             *GRAPH_METHODS,
+            *FAST_BEAM_METHODS,
         ),
     )
     splits: list[str] = option([], "splits to decode; empty: those of data.dev and data.test")
@@ -64,6 +70,16 @@ class DecodingConfig:
     num_paths: int = option(100, "paths that are sampled from a lattice for its n-best list")
     nbest_scale: float = option(
         0.5, "scores are multiplied by this when paths are sampled: less gives more variety"
+    )
+    fast_beam_graph: str = option(
+        "trivial",
+        "what the fast-beam methods search along: trivial, any tokens; LG, the words of the graph "
+        "of graph.kind LG, whose scores are multiplied by lm_scales",
+        choices=("trivial", "LG"),
+    )
+    max_states: int = option(64, "states that the fast-beam methods keep at most in each frame")
+    max_contexts: int = option(
+        8, "last tokens of hypotheses, as many as the predictor sees, that they keep at most"
     )
     rescore_lm: str = option(
         "", "the larger n-gram of the rescoring methods: an ARPA file (.arpa, .gz) or a G.fst.txt"
@@ -121,3 +137,10 @@ class DecodingConfig:
     max_duration: float = option(600.0, "most seconds of audio in a batch, padding included")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int = option(0, "processor threads of the search and of torch; 0 takes all there are")
+
+
+def searches_graph(config: DecodingConfig) -> bool:
+    """Whether the method searches a graph of stage 5."""
+    if config.method in FAST_BEAM_METHODS:
+        return config.fast_beam_graph == "LG"
+    return config.method in GRAPH_METHODS

@@ -11,13 +11,20 @@ from pathlib import Path
 
 import torch
 
-from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS
+from neve.decoding.config import (
+    FAST_BEAM_METHODS,
+    RESCORING_METHODS,
+    DecodingConfig,
+    searches_graph,
+)
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
 from neve.decoding.scales import Trial, best_of, candidates, sweep
+from neve.decoding.transducer.fast_beam_methods import load_LG
 from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
 from neve.files import atomic_open
+from neve.fsa import Graph
 from neve.graphs import load_graph, spoken_words
 from neve.lang import Lang
 from neve.models import load_model
@@ -70,7 +77,7 @@ def decode(
     recognizer = Recognizer(
         model,
         symbols,
-        load_graph(graph) if graph is not None and options.method in GRAPH_METHODS else None,
+        graph_of(options, graph, symbols),
         options,
         config.features.frame_shift,
         ctc_symbols,
@@ -131,6 +138,15 @@ def decode(
             spent / max(seconds, 1e-9),
         )
     return counts
+
+
+def graph_of(options: DecodingConfig, path: Path | None, lang: Lang) -> Graph | None:
+    """The graph that the method searches; `lang` has the tokens of a transducer."""
+    if path is None or not searches_graph(options):
+        return None
+    if options.method in FAST_BEAM_METHODS:
+        return load_LG(path, lang)
+    return load_graph(path)
 
 
 def own_words(config, lang: Lang, own_lm: Path | None) -> WordLm | None:

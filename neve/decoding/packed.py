@@ -10,10 +10,10 @@ import yaml
 
 from neve.config import load, option
 from neve.decoding.config import (
-    GRAPH_METHODS,
     PHRASE_METHODS,
     RESCORING_METHODS,
     DecodingConfig,
+    searches_graph,
 )
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
@@ -97,7 +97,7 @@ def load_packed(
             f"decoding.method {method} needs a G, and a packed model has none; use it in `neve "
             "decode`"
         )
-    if method in GRAPH_METHODS:
+    if searches_graph(settings.decoding):
         if not (directory / "graph").exists():
             raise NeveError(
                 f"{directory}: was packed without a graph, for decoding.method "

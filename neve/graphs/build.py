@@ -110,7 +110,7 @@ def build_graph(
     config: GraphConfig | None = None,
     G: Graph | None = None,
 ) -> Graph:
-    """The graph that config.kind asks for; HLG needs a G, as a file or a graph (see `make_G`)."""
+    """The graph that config.kind asks for; HLG, LG need a G, as a file or a graph (`make_G`)."""
     config = config or GraphConfig()
     if config.kind == "H":
         tokens = read_symbols(Path(lang_dir) / "tokens.txt")
@@ -119,20 +119,27 @@ def build_graph(
         return build_HL(lang_dir, config)
     if G is not None:
         scaled = dataclasses.replace(G, scores=G.scores * np.float32(config.lm_scale))
-        return _compose(lang_dir, scaled, config)
-    if g_fst_txt is None:
-        raise NeveError("graph.kind HLG needs a language model; build it first (stage 4)")
-    return build_HLG(lang_dir, g_fst_txt, config)
+    elif g_fst_txt is not None:
+        scaled = build_G(g_fst_txt, config.lm_scale)
+    else:
+        raise NeveError(
+            f"graph.kind {config.kind} needs a language model; build it first (stage 4)"
+        )
+    return _LG(lang_dir, scaled) if config.kind == "LG" else _compose(lang_dir, scaled, config)
 
 
 def _compose(lang_dir, G: Graph, config: GraphConfig) -> Graph:
+    return compose_ctc(_LG(lang_dir, G), config.topology == "modified")
+
+
+def _LG(lang_dir, G: Graph) -> Graph:
     tables = [read_symbols(Path(lang_dir) / name) for name in ("tokens.txt", "words.txt")]
     first = [
         _first_disambig(table, lang_dir, name)
         for table, name in zip(tables, ("tokens.txt", "words.txt"))
     ]
     L = _with_loops(build_L(lang_dir), G, *tables)
-    return compose_ctc(build_LG(L, G, *first), config.topology == "modified")
+    return build_LG(L, G, *first)
 
 
 def _with_loops(L: Graph, G: Graph, tokens: dict[str, int], words: dict[str, int]) -> Graph:

@@ -10,8 +10,9 @@ class GraphConfig:
     kind: str = option(
         "HLG",
         "HLG: lexicon and n-gram; HL: lexicon alone, all words equally likely; "
-        "H: tokens alone, without a lexicon",
-        choices=("HLG", "HL", "H"),
+        "H: tokens alone, without a lexicon; LG: HLG without the topology of CTC, over the tokens "
+        "of a transducer (paths.lang), for fast-beam",
+        choices=("HLG", "HL", "H", "LG"),
     )
     topology: str = option(
         "standard",

@@ -38,7 +38,8 @@ def make_G(
         lm_dir: has G.fst.txt, and for classes lm.arpa; not needed if config.grammar is set.
         config: the `graph` section; lm_scale is not heeded.
         normal: gives words of classes and grammars their normal form.
-        new: words to add, and old_words: the words.txt with which G.fst.txt was made.
+        new: words to add.
+        old_words: the words.txt with which G.fst.txt was made, where it is another.
 
     Raises NeveError for files that are missing or do not fit together, naming them.
     """
@@ -76,7 +77,7 @@ def make_G(
 
 def _needed(lm_dir):
     if lm_dir is None:
-        raise NeveError("graph.kind HLG needs a language model; build it first (stage 4)")
+        raise NeveError("graph.kind HLG or LG needs a language model; build it first (stage 4)")
     return lm_dir
 
 
