@@ -8,7 +8,7 @@ import pytest
 LIBRARY = Path(__file__).resolve().parent.parent / "neve"
 
 # Modules at the top of the library that every room may use.
-LIGHT = {"config", "errors", "files", "lazy", "progress", "results", "tensors", ""}
+LIGHT = {"config", "costs", "errors", "files", "lazy", "progress", "results", "tensors", ""}
 
 GROUND = {"text", "pipeline", "frontend", "data", "lang", "lm", "kernels", "fsa", "graphs"}
 

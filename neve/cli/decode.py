@@ -61,6 +61,7 @@ def run(config, args) -> None:
             out=stage.dir,
             ctc_lang=ctc_lang,
             own_lm=own_lm,
+            lm_names=lm_names(config),
         )
         for split in done:
             log_decoding(
@@ -101,6 +102,19 @@ def own_lm_path(config) -> Path | None:
     if config.decoding.method not in RESCORING_METHODS or other:
         return None
     return Path(config.paths.lm) / "G.fst.txt"
+
+
+def lm_names(config) -> str:
+    """The language models that a decoding uses, by their directories, for tables of results."""
+    decoding, graph, names = config.decoding, config.graph, []
+    if decoding.method in GRAPH_METHODS and graph.kind == "HLG":
+        names.append(Path(config.paths.lm).name)
+    if decoding.method in RESCORING_METHODS and decoding.rescore_lm:
+        names.append(Path(decoding.rescore_lm).parent.name)
+    if decoding.method in ("neural-rescoring", "modified-beam") and decoding.neural_lm:
+        model = Path(decoding.neural_lm)
+        names.append(model.parent.name if model.name == "model" else model.name)
+    return ", ".join(names)
 
 
 def ctc_lang_path(config) -> Path | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
+from neve.costs import Cost, write_costs
 from neve.decoding.config import (
     FAST_BEAM_METHODS,
+    GRAPH_METHODS,
     RESCORING_METHODS,
     DecodingConfig,
     searches_graph,
@@ -33,6 +34,8 @@ from neve.tensors import pick_device
 
 log = logging.getLogger(__name__)
 
+BEAM_METHODS = ("ctc-prefix-beam", "modified-beam", "beam")  # those that heed decoding.beam
+
 
 def decode(
     config,
@@ -44,11 +47,13 @@ def decode(
     out: Path,
     ctc_lang: Path | None = None,
     own_lm: Path | None = None,
+    lm_names: str = "",
 ) -> dict:
     """Decode the dev and test sets into `out`/hyps-<split>.jsonl.
 
     Scales that the configuration leaves open are chosen on the dev sets and written to
-    `out`/scales.json; `out`/sweep.json has the errors of all that were tried.
+    `out`/scales.json; `out`/sweep.json has the errors of all that were tried, `out`/costs.json
+    what each set took.
 
     Args:
         config: the root configuration; sections data, features, model, decoding.
@@ -57,6 +62,7 @@ def decode(
         out: an existing directory.
         ctc_lang: lang directory of a transducer's CTC head; None: `lang`.
         own_lm: for rescoring, the G.fst.txt that the graph HLG was made of.
+        lm_names: what costs.json says of the language models.
 
     Returns:
         The number of utterances decoded in each split.
@@ -92,10 +98,16 @@ def decode(
             f"({', '.join(known)})"
         )
     several = len(candidates(options, recognizer.method.scales)) > 1
+    costs = {
+        split: Cost(
+            options.method, lm_names, beam_sizes(options), options.threads, str(recognizer.device)
+        )
+        for split in dict.fromkeys([*splits, *config.data.dev])
+    }
     forward = {}  # outputs for the dev sets serve the choice of scales and the decoding
     chosen_on = config.data.dev if several else []
     for split in chosen_on:
-        forward[split] = list(encoded_batches(recognizer, batches(split)))
+        forward[split] = list(encoded_batches(recognizer, batches(split), costs[split]))
     dev = [
         (outputs, lengths, batch["texts"])
         for encoded in forward.values()
@@ -110,34 +122,66 @@ def decode(
         file.write("\n")
     counts = {}
     for split in splits:
-        start, seconds, results = time.monotonic(), 0.0, []
-        for outputs, lengths, batch in forward.get(split) or encoded_batches(
-            recognizer, batches(split)
-        ):
-            for i, nbest in enumerate(recognizer.search(outputs, lengths, scales, batch["texts"])):
-                results.append(
-                    Result(
-                        id=batch["ids"][i],
-                        ref=batch["texts"][i],
-                        nbest=nbest,
-                        duration=batch["durations"][i],
-                        speaker=batch["speakers"][i],
-                        fields=supervision_fields(batch["cuts"][i]),
-                    )
-                )
-            seconds += sum(batch["durations"])
-        results.sort(key=lambda result: result.id)
+        encoded = forward.get(split)
+        if encoded is None:
+            encoded = encoded_batches(recognizer, batches(split), costs[split])
+        results = searched(recognizer, encoded, scales, costs[split])
         counts[split] = write_results(Path(out) / f"hyps-{split}.jsonl", results)
-        spent = time.monotonic() - start
-        log.info(
-            "%s: %d utterances, %.0f s of audio in %.1f s (real-time factor %.4f)",
-            split,
-            counts[split],
-            seconds,
-            spent,
-            spent / max(seconds, 1e-9),
-        )
+        log.info("%s: %d utterances, %s", split, counts[split], costs[split].line())
+    write_costs(out, {split: costs[split] for split in splits})
     return counts
+
+
+def encoded_batches(recognizer: Recognizer, batches: Iterable[dict], cost: Cost):
+    """Yield (outputs, lengths, batch) of each batch; see `Recognizer.encode`."""
+    for number, batch in enumerate(batches):
+        features, lengths = batch["features"], batch["feature_lens"]
+        if number == 0:
+            warm_up(recognizer, batch)
+        with cost.encoder.measured():
+            outputs, lengths = recognizer.encode(features, lengths)
+        cost.utterances += len(lengths)
+        cost.audio += sum(batch["durations"])
+        cost.frames += int(lengths.sum())
+        yield outputs, lengths, batch
+
+
+def beam_sizes(options: DecodingConfig) -> str:
+    """The beams of a method in short: of lattices, that of the search / that of the output."""
+    if options.method in GRAPH_METHODS or options.method == "ctc-lattice":
+        search = f"{options.search_beam:g}"
+        return search if options.method == "graph" else f"{search} / {options.output_beam:g}"
+    return str(options.beam) if options.method in BEAM_METHODS else ""
+
+
+def warm_up(recognizer: Recognizer, batch: dict) -> None:
+    """Decode a batch's first utterance and forget it: what is compiled or loaded once is not
+    counted as the cost of a set."""
+    length = batch["feature_lens"][:1]
+    outputs, lengths = recognizer.encode(batch["features"][:1, : int(length)], length)
+    recognizer.search(outputs, lengths, None, batch["texts"][:1])
+
+
+def searched(recognizer: Recognizer, encoded, scales: Scales, cost: Cost) -> list[Result]:
+    """The results of what `encoded_batches` gave, by the names of utterances."""
+    results, method = [], recognizer.method
+    for outputs, lengths, batch in encoded:
+        with cost.search.measured():
+            found = method.first_pass(outputs, lengths, scales)
+            rows = method.second_pass(found, scales, batch["texts"])
+        cost.add_sizes(method.sizes(found))
+        for i, nbest in enumerate(rows):
+            results.append(
+                Result(
+                    id=batch["ids"][i],
+                    ref=batch["texts"][i],
+                    nbest=nbest,
+                    duration=batch["durations"][i],
+                    speaker=batch["speakers"][i],
+                    fields=supervision_fields(batch["cuts"][i]),
+                )
+            )
+    return sorted(results, key=lambda result: result.id)
 
 
 def graph_of(options: DecodingConfig, path: Path | None, lang: Lang) -> Graph | None:
@@ -175,13 +219,6 @@ def write_sweep(trials: list[Trial], chosen: Scales, sets: list[str], path: Path
     with atomic_open(path) as file:
         json.dump({"sets": list(sets), "trials": rows}, file, indent=1)
         file.write("\n")
-
-
-def encoded_batches(recognizer: Recognizer, batches: Iterable[dict]):
-    """Yield (outputs, lengths, batch) of each batch; see `Recognizer.encode`."""
-    for batch in batches:
-        outputs, lengths = recognizer.encode(batch["features"], batch["feature_lens"])
-        yield outputs, lengths, batch
 
 
 def supervision_fields(cut) -> dict[str, str]:

@@ -95,6 +95,15 @@ class BestPath(GraphMethod):
             for one in found
         ]
 
+    def sizes(self, found: list[Searched]):
+        return [
+            (
+                one.lattice.frame_arcs if one.lattice else 0,
+                len(one.candidates) if self.lists else None,
+            )
+            for one in found
+        ]
+
     def of_path(self, found: Searched, arcs: list[int], score: float) -> Hypothesis:
         """The hypothesis of a path of the lattice."""
         on_graph = found.lattice.graph_arcs[arcs]

@@ -113,6 +113,13 @@ class Method:
         """The hypotheses of what the first pass found; texts: the references, for the oracles."""
         return found
 
+    def sizes(self, found) -> list[tuple[int, int | None]]:
+        """Of each lattice of the first pass the arcs that take a frame, and the list's length.
+
+        Empty for a method without lattices; None as the length for one without lists.
+        """
+        return []
+
     def spelled(self, spans: list[TokenSpan], score: float) -> Hypothesis:
         """The hypothesis that tokens spell."""
         return Hypothesis(spelled_words(spans, self.lang, self.frame_seconds), float(score))

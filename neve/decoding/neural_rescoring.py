@@ -35,6 +35,9 @@ class _Rescored(Nbest):
 
     scales = (*Nbest.scales, "lm_scale")
 
+    def sizes(self, found: list[Scored]):
+        return super().sizes([one.searched for one in found])
+
     def second_pass(self, found: list[Scored], scales, texts=None):
         return [self.listed(one.searched, self.ranked(one, scales)) for one in found]
 

@@ -40,6 +40,11 @@ class Lattice(NamedTuple):
     def src(self) -> np.ndarray:
         return np.repeat(np.arange(self.num_states), np.diff(self.splits))
 
+    @property
+    def frame_arcs(self) -> int:
+        """How many arcs take a frame: all but those that end a path."""
+        return int((self.dst != self.num_states - 1).sum())
+
     def said(self, arcs: Iterable[int]) -> tuple[int, ...]:
         """The words of a path."""
         return tuple(word for arc in arcs for word in self.words[arc])

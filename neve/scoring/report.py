@@ -172,6 +172,8 @@ def _split(number: int, score: SplitScore, summary: Summary, config: ScoringConf
         parts.append(
             _tag("p", f"{len(score.skipped)} utterances without a reference were left out.", "soft")
         )
+    if summary.cost is not None:
+        parts.append(_tag("p", f"Decoding: {summary.cost.line()}.", "soft"))
     if summary.checked:
         parts.append(_tag("p", summary.checked + ".", "soft"))
     parts += [_breakdown(name, rows) for name, rows in summary.breakdowns.items()]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neve.costs import Cost
 from neve.errors import NeveError
 from neve.files import atomic_open
 
@@ -105,11 +106,17 @@ def write_results_md(
         + _agreement(experiments),
         "",
     ]
-    groups: dict[tuple[str, str], list[Experiment]] = {}
+    groups: dict[str, dict[str, list[Experiment]]] = {}
     for experiment in experiments:
-        groups.setdefault((experiment.tag, experiment.decoding), []).append(experiment)
-    for (tag, decoding), members in groups.items():
-        parts += _group(tag, decoding, members)
+        decodings = groups.setdefault(experiment.tag, {})
+        decodings.setdefault(experiment.decoding, []).append(experiment)
+    for tag, decodings in groups.items():
+        if len(decodings) > 1:
+            parts += [f"## {_escaped(tag)}", "", *_all_decodings(decodings)]
+            parts += ["### Each training", "", *_trainings(decodings)]
+        else:
+            decoding = f", decoding {_escaped(*decodings)}" if all(decodings) else ""
+            parts += [f"## {_escaped(tag)}{decoding}", "", *_trainings(decodings)]
     parts += _training_table(experiments)
     parts += _decodings(counts)
     parts += _environment(versions or {}, revision)
@@ -129,10 +136,63 @@ def _introduction(path: Path, title: str) -> str:
     return above + "\n" if above else f"# {title or 'Results'}\n"
 
 
-def _group(tag: str, decoding: str, members: Sequence[Experiment]) -> list[str]:
-    heading = f"## {_escaped(tag)}" + (f", decoding {_escaped(decoding)}" if decoding else "")
-    level = {s.confidence_level for m in members for s in m.summaries.values()}
+def _all_decodings(decodings: Mapping[str, Sequence[Experiment]]) -> list[str]:
+    """One row for each way of decoding, means over the seeds; then what the columns are."""
+    every = [m for members in decodings.values() for m in members]
+    splits = sorted({split for member in every for split in member.summaries})
+    rows = []
+    for decoding, members in decodings.items():
+        rates = [[m.summaries[x].words.rate for m in members if x in m.summaries] for x in splits]
+        summaries = [s for m in members for s in m.summaries.values()]
+        cost = Cost.total(s.cost for s in summaries if s.cost is not None)
+        rows.append((decoding or "-", *(_mean(of_split) for of_split in rates), *_costs(cost)))
+    header = ("decoding", *(f"WER {split} %" for split in splits), "method", "LM", "beams")
+    header += ("RTF", "search", "processors", "depth", "list")
+    about = (
+        "RTF, the real-time factor: seconds of model and search for a second of audio, all sets "
+        "together; of the search alone; and the same in seconds of processors. Depth: arcs of the "
+        "lattices in a frame; list: hypotheses of an n-best list."
+    )
+    return [*_table(header, rows), "", about, ""]
+
+
+def _mean(rates: Sequence[float]) -> str:
+    if not rates:
+        return "-"
+    return percent(rates[0]) if len(rates) == 1 else _spread(rates)
+
+
+def _costs(cost: Cost | None) -> tuple[str, ...]:
+    if cost is None:
+        return ("-",) * 8
+    return (
+        cost.method,
+        cost.lm or "-",
+        cost.beams or "-",
+        *(f"{x:.4f}" for x in (cost.real_time_factor, cost.search_factor, cost.cpu_factor)),
+        *("-" if x is None else f"{x:.1f}" for x in (cost.depth, cost.list_size)),
+    )
+
+
+def _trainings(decodings: Mapping[str, Sequence[Experiment]]) -> list[str]:
+    """A row for each training; where there are several decodings, they have a column."""
+    every = [m for members in decodings.values() for m in members]
+    level = {s.confidence_level for m in every for s in m.summaries.values()}
     interval = f"{100 * min(level):g} % interval" if len(level) == 1 else "interval"
+    header = ("set", "seed", "errors / words", "WER %", interval, "sub / del / ins", "CER %")
+    rows = [(name, *row) for name, members in decodings.items() for row in _rows(members)]
+    if len(decodings) == 1:
+        lines = [*_table(header, [row[1:] for row in rows]), ""]
+    else:
+        lines = [*_table(("decoding", *header), rows), ""]
+    for split in sorted({split for m in every for split in m.summaries}):
+        skipped = max(m.summaries[split].skipped for m in every if split in m.summaries)
+        if skipped:
+            lines += [f"{split}: {skipped} utterances without a reference were left out.", ""]
+    return lines
+
+
+def _rows(members: Sequence[Experiment]) -> list[tuple[str, ...]]:
     rows = []
     for split in sorted({split for member in members for split in member.summaries}):
         scored = [(m.seed, m.summaries[split]) for m in members if split in m.summaries]
@@ -160,13 +220,7 @@ def _group(tag: str, decoding: str, members: Sequence[Experiment]) -> list[str]:
                     _spread([s.characters.rate for _, s in scored]),
                 )
             )
-    header = ("set", "seed", "errors / words", "WER %", interval, "sub / del / ins", "CER %")
-    lines = [heading, "", *_table(header, rows), ""]
-    for split in sorted({split for m in members for split in m.summaries}):
-        skipped = max(m.summaries[split].skipped for m in members if split in m.summaries)
-        if skipped:
-            lines += [f"{split}: {skipped} utterances without a reference were left out.", ""]
-    return lines
+    return rows
 
 
 def _agreement(experiments: Sequence[Experiment]) -> str:

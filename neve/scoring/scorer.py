@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from neve.costs import read_costs
 from neve.errors import NeveError
 from neve.progress import progress
 from neve.results import iter_results
@@ -44,12 +45,13 @@ def score(
     curves = None
     if training_curves is not None and Path(training_curves).exists():
         curves = read_curves(training_curves)
+    costs = read_costs(decode_dir)
     scored: dict[str, tuple[SplitScore, Summary]] = {}
     for split, path in files.items():
         results = progress(iter_results(path), what=f"scoring {split}", unit="utterances")
         split_score = score_results(split, results, config)
         checked = check_with_jiwer(split_score, config.cer_spaces) if config.check else None
-        summary = summarize(split_score, config, experiment, checked)
+        summary = summarize(split_score, config, experiment, checked, costs.get(split))
         write_files(out, split_score, summary)
         scored[split] = (split_score, summary)
         if split_score.skipped:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neve.costs import Cost
 from neve.errors import NeveError
 from neve.files import atomic_open
 
@@ -30,7 +31,7 @@ class Summary:
 
     `seconds` of audio, `wrong_utterances` with at least one word error, `skipped` utterances
     without reference; `experiment` tells which system it was (keys `tag`, `seed`, `decoding`, as
-    far as they were given).
+    far as they were given), `cost` what its decoding took, if that is known.
     """
 
     split: str
@@ -48,6 +49,7 @@ class Summary:
     breakdowns: dict[str, list[Row]] = field(default_factory=dict)
     checked: str | None = None
     experiment: dict[str, str] = field(default_factory=dict)
+    cost: Cost | None = None
 
 
 def summarize(
@@ -55,6 +57,7 @@ def summarize(
     config: ScoringConfig,
     experiment: Mapping[str, str] | None = None,
     checked: str | None = None,
+    cost: Cost | None = None,
 ) -> Summary:
     """Compute the figures of a scored set; `checked` says what confirmed them."""
     return Summary(
@@ -73,6 +76,7 @@ def summarize(
         breakdowns=score.breakdowns(config),
         checked=checked,
         experiment={k: str(v) for k, v in (experiment or {}).items() if v is not None},
+        cost=cost,
     )
 
 
@@ -104,6 +108,7 @@ def write_summary(path: str | Path, summary: Summary) -> None:
             for name, rows in summary.breakdowns.items()
         },
         "checked": summary.checked,
+        "cost": summary.cost and summary.cost.as_dict(),
     }
     with atomic_open(path) as f:
         f.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -148,6 +153,7 @@ def read_summary(path: str | Path) -> Summary:
             },
             checked=record["checked"],
             experiment={k: record[k] for k in ("tag", "seed", "decoding") if k in record},
+            cost=Cost.of_dict(record["cost"]) if record.get("cost") else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NeveError(

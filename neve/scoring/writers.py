@@ -83,6 +83,8 @@ def summary_lines(summary: Summary) -> list[str]:
             f"confidence: normalised cross entropy {'undefined' if nce is None else f'{nce:.3f}'}, "
             f"calibration error {100 * summary.calibration.error:.1f} %"
         )
+    if summary.cost is not None:
+        lines.append(summary.cost.line())
     if summary.checked:
         lines.append(summary.checked)
     for name, rows in summary.breakdowns.items():

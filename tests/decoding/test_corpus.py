@@ -1,5 +1,6 @@
 """Decoding whole sets: files of results, scales that are chosen on dev, settings that are wrong."""
 
+import itertools
 import json
 import types
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from kaldialign import edit_distance
 
+from neve import costs
 from neve.cli.main import main
 from neve.data import DataConfig
 from neve.decoding import DecodingConfig, decode
@@ -141,6 +143,35 @@ def test_the_errors_of_all_that_was_tried_are_written(run, tmp_path):
 def test_a_choice_without_a_dev_set_is_refused(run):
     with pytest.raises(ConfigError, match="no dev set to choose on"):
         run(dev=(), acoustic_scales=[0.5, 1.0])
+
+
+def test_what_each_set_took_is_written_without_the_choice_of_scales(run, monkeypatch):
+    clock = itertools.count()  # a second passes from one look at it to the next
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock))
+    _, _, out = run(method="nbest", output_beam=4.0, acoustic_scales=[0.5, 1.0])
+    found = costs.read_costs(out)
+    assert list(found) == ["dev", "test"]
+    dev = found["dev"]  # two batches of an utterance, 30 and 21 feature frames, a third of outputs
+    assert (dev.utterances, dev.frames, round(dev.audio, 2)) == (2, 10 + 7, 0.51)
+    assert (dev.encoder.wall, dev.search.wall) == (2, 2)  # the sweep and the warming up are not in
+    assert round(dev.real_time_factor, 3) == round(4 / 0.51, 3)
+    assert round(dev.search_factor, 3) == round(2 / 0.51, 3)
+    assert dev.encoder.cpu > 0 and dev.cpu_factor > 0
+    assert dev.depth >= 1 and dev.list_size >= 1  # an arc a frame is one path
+    assert (dev.method, dev.beams, dev.device) == ("nbest", "20 / 4", "cpu")
+    _, _, out = run(method="lattice-oracle")
+    assert costs.read_costs(out)["test"].list_size is None
+    _, _, out = run(method="ctc-prefix-beam", beam=3)
+    test = costs.read_costs(out)["test"]
+    assert (test.beams, test.arcs, test.depth, test.list_size) == ("3", None, None, None)
+
+
+def test_costs_that_are_damaged_are_named(tmp_path):
+    assert costs.read_costs(tmp_path) == {}
+    for text in ("[]", '{"dev": {"encoder": {"hours": 1}}}', "{"):
+        (tmp_path / "costs.json").write_text(text)
+        with pytest.raises(NeveError, match=r"costs\.json: not the costs of a decoding"):
+            costs.read_costs(tmp_path)
 
 
 def test_greedy_needs_no_scales(run):

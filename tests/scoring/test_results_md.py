@@ -4,13 +4,14 @@ import json
 
 import pytest
 
+from neve.costs import Cost, Spent, write_costs
 from neve.errors import NeveError
 from neve.results import Hypothesis, Result, Word, write_results
 from neve.scoring import ScoringConfig, log_decoding, score, write_results_md
 from neve.scoring.results_md import MARKER
 
 
-def add(exp, run, wrong, decoding="hlg", splits=("test",), **experiment):
+def add(exp, run, wrong, decoding="hlg", splits=("test",), cost=None, **experiment):
     """An experiment whose every set has ten words, of which `wrong` are wrong."""
     directory = exp / run / f"decode_{decoding}"
     words = ["X"] * wrong + ["A"] * (10 - wrong)
@@ -18,11 +19,13 @@ def add(exp, run, wrong, decoding="hlg", splits=("test",), **experiment):
     results = [Result("u1", " ".join("A" * 10), nbest, 1.0), Result("u2", "", [], 1.0)]
     for split in splits:
         write_results(directory / f"hyps-{split}.jsonl", results)
+    if cost:
+        write_costs(directory, dict.fromkeys(splits, cost))
     score(ScoringConfig(), directory, exp / run / f"report_{decoding}", experiment=experiment)
 
 
 def rows_of(text, heading):
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0].split("\n### ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
@@ -40,7 +43,7 @@ def test_groups_show_every_seed_with_mean_and_deviation(tmp_path):
     ]  # fmt: skip
     text = path.read_text()
     assert text.startswith(f"# Digits\n\n{MARKER}\n")
-    rows = rows_of(text, "tdnn, decoding hlg")
+    greedy, *rows = (row[1:] for row in rows_of(text.split("## tdnn\n")[1], "Each training"))
     assert [row[:4] for row in rows] == [
         ["dev", "2", "1 / 10", "10.00"],
         ["dev", "10", "3 / 10", "30.00"],
@@ -50,8 +53,38 @@ def test_groups_show_every_seed_with_mean_and_deviation(tmp_path):
         ["test", "mean of 2", "2.0", "20.00 ± 14.14"],
     ]
     assert rows[0][5] == "1 / 0 / 0"
-    assert rows_of(text, "tdnn, decoding greedy")[0][2] == "0 / 10"
+    assert greedy[2] == "0 / 10"
+    assert [row[:3] for row in rows_of(text, "tdnn")] == [
+        ["greedy", "-", "0.00"],
+        ["hlg", "20.00 ± 14.14", "20.00 ± 14.14"],
+    ]
     assert rows_of(text, r"a\_b, decoding hlg")[0][1:4] == ["0", "2 / 10", "20.00"]
+
+
+def test_one_table_of_all_decodings_has_what_they_took(tmp_path):
+    # a set of 2 utterances: 10 s, 250 frames; seed 1 takes twice as long as seed 0
+    costs = [
+        Cost(
+            "nbest", "2gram", "20 / 8", 1, "cpu", 2, 10.0, 250, arcs, 6,
+            encoder=Spent(w, w), search=Spent(w, 3 * w),
+        )
+        for w, arcs in ((1.0, 1000), (2.0, 3000))
+    ]  # fmt: skip
+    for seed, cost in enumerate(costs):
+        add(tmp_path, f"ctc-seed{seed}", seed, "lists", ("dev", "test"), cost)
+        add(tmp_path, f"ctc-seed{seed}", 0, "greedy", ("dev",), Cost("greedy", audio=1.0))
+    path = tmp_path / "RESULTS.md"
+    write_results_md(path, tmp_path)
+    # both sets and seeds together: 40 s of audio, 6 s of model and 6 s of search, 24 s of
+    # processors, 8000 arcs in 1000 frames, 24 hypotheses for 8 utterances
+    assert rows_of(path.read_text(), "ctc") == [
+        ["greedy", "0.00 ± 0.00", "-", "greedy", "-", "-", "0.0000", "0.0000", "0.0000", "-", "-"],
+        ["lists", "5.00 ± 7.07", "5.00 ± 7.07", "nbest", "2gram", "20 / 8", "0.3000", "0.1500",
+         "0.6000", "8.0", "3.0"],
+    ]  # fmt: skip
+    summary = (tmp_path / "ctc-seed0" / "report_lists" / "wer-summary-dev.txt").read_text()
+    line = "real-time factor 0.2000 (search 0.1000, processors 0.4000), 4.0 arcs a frame in the"
+    assert line in summary
 
 
 def test_what_the_files_say_goes_before_the_directory(tmp_path):
