@@ -1,5 +1,6 @@
 """Building a lang directory: stage 3."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from neve.errors import NeveError
+from neve.errors import ConfigError, NeveError
 from neve.files import atomic_open
 from neve.lang.config import LangConfig
 from neve.lang.coverage import Coverage
@@ -52,7 +53,8 @@ def build_lang(
         out: the directory; its files are written one by one, each at once.
         dev: further transcripts that are only checked: their missing words are reported, and their
             utterances left out of validation, whatever the policy (unless it is unk).
-        text: normal form of the lexicon's and the extra words, so that they meet the transcripts'.
+        text: normal form of the lexicon's and the extra words, so that they meet the transcripts';
+            it is recorded, and `Lang.normal` gives it to all words that are read later.
         pronounce: gives the phones of words that the lexicon lacks, if `config.oov` is g2p; what it
             gives is in coverage.txt.
 
@@ -60,6 +62,7 @@ def build_lang(
     Raises NeveError for unusable input and, if `config.oov` is error, for missing words, naming
     them and their utterances.
     """
+    check_unknown(config)
     out = Path(out)
     train = [(_name(path), read_transcripts(path)) for path in transcripts]
     if not train:
@@ -99,7 +102,7 @@ def build_lang(
         with atomic_open(out / "bpe.model", "wb") as stream:
             stream.write(tokenizer.model)
     _write_coverage(out, reports, remarks)
-    _write_settings(out, config, tokens)
+    _write_settings(out, config, tokens, text)
     silence = config.silence if config.kind == "phone" else ""
     for name, rows in (("L", entries), ("L_disambig", disambiguated)):
         fst = make_lexicon_fst(
@@ -116,6 +119,19 @@ def build_lang(
     for remark in remarks:
         log.warning("%s", remark)
     return reports
+
+
+def check_unknown(config: LangConfig) -> None:
+    """ConfigError for settings of the unknown word that cannot be together."""
+    if config.unk_model == "none":
+        return
+    if config.oov != "unk":
+        raise ConfigError(
+            f"lang.unk_model is {config.unk_model}, but lang.oov is {config.oov}: the unknown word "
+            "is a word of the lang directory with lang.oov unk alone"
+        )
+    if config.unk_order < 1:
+        raise ConfigError(f"lang.unk_order={config.unk_order} must be at least 1")
 
 
 def _name(path: str | os.PathLike) -> str:
@@ -290,7 +306,9 @@ def _write_coverage(out: Path, reports: list[Coverage], remarks: list[str]) -> N
         stream.writelines(remark + "\n" for remark in remarks)
 
 
-def _write_settings(out: Path, config: LangConfig, tokens: SymbolTable) -> None:
+def _write_settings(
+    out: Path, config: LangConfig, tokens: SymbolTable, text: TextConfig | None
+) -> None:
     """lang.yaml: what `Lang.load` cannot see from the other files."""
     phone = config.kind == "phone"
     settings = {
@@ -299,8 +317,11 @@ def _write_settings(out: Path, config: LangConfig, tokens: SymbolTable) -> None:
         "num_tokens": tokens["#0"],
         "oov": config.oov,
         "unk_word": config.unk_word,
+        "unk_model": config.unk_model,
+        "unk_order": config.unk_order,
         "silence": config.silence if phone else "",
         "sil_prob": config.sil_prob if phone and config.silence else 0.0,
+        "text": dataclasses.asdict(text) if text is not None else None,
     }
     with atomic_open(out / "lang.yaml") as stream:
         yaml.safe_dump(settings, stream, sort_keys=False, allow_unicode=True)

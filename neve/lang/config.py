@@ -40,6 +40,14 @@ class LangConfig:
     )
     unk_word: str = option("<UNK>", "the unknown word; in words.txt if lang.oov is unk")
     unk_phone: str = option("SPN", "phone: the pronunciation of the unknown word")
+    unk_model: str = option(
+        "none",
+        "tokens: decoding graphs let the unknown word be spoken as an n-gram of the lexicon's "
+        "phones (pieces, characters) has it, so that unknown words are found, with their phones; "
+        "needs lang.oov unk",
+        choices=("none", "tokens"),
+    )
+    unk_order: int = option(2, "tokens an n-gram of lang.unk_model has at most; graphs grow with it")
     extra_words: list[str] = option(
         [], "words to recognise that no transcript has; phone: the lexicon must have them"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from neve.lang.lexicon import DISAMBIG, EPSILON, LexiconEntry
 from neve.lang.lines import read_lines
 from neve.lang.symbols import SymbolTable
 from neve.lang.tokenizers import BLANK, BOUNDARY, SPECIAL, UNKNOWN, BpeTokenizer, CharTokenizer
+from neve.text import TextConfig, normalize
 
 
 class UnknownWordError(NeveError):
@@ -35,7 +37,9 @@ class Lang:
         num_tokens: number of CTC classes: ids 0 (blank) to num_tokens - 1; the disambiguation
             symbols, which have the ids from there on, are not among them.
         oov, unk_word: what becomes of unknown words (see LangConfig).
+        unk_model, unk_order: how the unknown word is spoken (see LangConfig).
         silence: name of the optional silence phone, or "".
+        text: the normal form of all words; None where it is not known (made by others).
     """
 
     def __init__(
@@ -54,6 +58,9 @@ class Lang:
         self.unk_word: str = settings["unk_word"]
         self.silence: str = settings["silence"]
         self.sil_prob: float = settings["sil_prob"]
+        self.unk_model: str = settings.get("unk_model", "none")
+        self.unk_order: int = settings.get("unk_order", 2)
+        self.text = TextConfig(**settings["text"]) if settings.get("text") else None
         disambig = {tokens[symbol] for symbol in tokens if DISAMBIG.fullmatch(symbol)}
         self.num_tokens = min(disambig, default=tokens.max_id + 1)
         if disambig != set(range(self.num_tokens, tokens.max_id + 1)):
@@ -96,6 +103,27 @@ class Lang:
                 )
             lexicon.append(LexiconEntry(word, tuple(spelling)))
         return cls(directory, tokens, words, lexicon, settings)
+
+    def normal(self, text: str) -> str:
+        """Words in the normal form of the lang directory, with one space between them.
+
+        All that is read beside it (lists of phrases and keywords, texts to align) goes through
+        this, so that its words are those of the transcripts.
+        """
+        return normalize(text, self.text) if self.text is not None else " ".join(text.split())
+
+    def check_text(self, text: TextConfig | None) -> None:
+        """NeveError if `text` is not the normal form that the lang directory was made with."""
+        if text is None or self.text is None or text == self.text:
+            return
+        for key, value in dataclasses.asdict(text).items():
+            own = getattr(self.text, key)
+            if own != value:
+                raise NeveError(
+                    f"{self.directory}: was made with text.{key} {own!r}, and now it is {value!r}: "
+                    "words would not meet. Set it as before, or run manifests and lang again "
+                    "(stages 1 and 3)"
+                )
 
     def is_word(self, word: str) -> bool:
         """Whether `word` is a word that people say and the lang directory can spell.
@@ -208,6 +236,20 @@ def _settings(directory: Path, tokens: SymbolTable) -> dict:
             "silence": silence,
             "sil_prob": 0.5 if silence else 0.0,
         }
+    settings = read_settings(directory)
+    if settings["kind"] != "phone":
+        for number, symbol in enumerate(SPECIAL):
+            if tokens.get(number) != symbol:
+                raise NeveError(
+                    f"{directory / 'tokens.txt'}: id {number} must belong to {symbol}, not "
+                    f"{tokens.get(number)}; run the lang stage again"
+                )
+    return settings
+
+
+def read_settings(directory: Path) -> dict:
+    """The content of lang.yaml. Raises NeveError if it cannot be read or is not whole."""
+    path = directory / "lang.yaml"
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -216,11 +258,7 @@ def _settings(directory: Path, tokens: SymbolTable) -> dict:
     lacking = [key for key in keys if not isinstance(settings, dict) or key not in settings]
     if lacking:
         raise NeveError(f"{path}: the key {lacking[0]} is missing; run the lang stage again")
-    if settings["kind"] != "phone":
-        for number, symbol in enumerate(SPECIAL):
-            if tokens.get(number) != symbol:
-                raise NeveError(
-                    f"{directory / 'tokens.txt'}: id {number} must belong to {symbol}, not "
-                    f"{tokens.get(number)}; run the lang stage again"
-                )
+    strange = sorted(set(settings.get("text") or ()) - {*TextConfig.__dataclass_fields__})
+    if strange:
+        raise NeveError(f"{path}: text.{strange[0]} is unknown; it is of a newer version")
     return settings
