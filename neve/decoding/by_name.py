@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from neve.decoding.config import DecodingConfig
+from neve.decoding.config import DecodingConfig, refuse_idle_lms
 from neve.decoding.lattices import BestPath, CtcLattice, Nbest
 from neve.decoding.mbr import MinimumBayesRisk
 from neve.decoding.methods import (
+    BeamRescoring,
     CtcGreedy,
     CtcPrefixBeam,
     GraphMethod,
     Method,
+    ModifiedBeamRescoring,
     TransducerBeam,
     TransducerGreedy,
     TransducerModifiedBeam,
@@ -50,6 +52,8 @@ TRANSDUCER = {
     "fast-beam": FastBeam,
     "fast-beam-nbest": FastBeamNbest,
     "fast-beam-nbest-oracle": FastBeamNbestOracle,
+    "modified-beam-rescoring": ModifiedBeamRescoring,
+    "beam-rescoring": BeamRescoring,
 }
 
 
@@ -80,6 +84,7 @@ def make_method(
     transducer = isinstance(model, TransducerModel)
     if name == "greedy" and not transducer:
         name = "ctc-greedy"
+    refuse_idle_lms(config, name)
     if name in TRANSDUCER:
         if not transducer:
             raise ConfigError(
@@ -97,7 +102,7 @@ def make_method(
     own = ctc_lang if transducer and ctc_lang is not None else lang
     method = CTC[name](model, own, graph, config, frame_seconds, lm)
     if isinstance(method, AttentionRescoring):
-        method.token_lang = lang
+        method.read_with(lang)
     return method
 
 

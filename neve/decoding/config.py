@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neve.config import option
+from neve.errors import ConfigError
 
 # Methods that search a graph of stage 5, and those that need its G beside it.
 GRAPH_METHODS = (
@@ -22,9 +23,19 @@ GRAPH_METHODS = (
 RESCORING_METHODS = ("nbest-rescoring", "whole-lattice-rescoring")
 # Methods of a transducer with a lattice.
 FAST_BEAM_METHODS = ("fast-beam", "fast-beam-nbest", "fast-beam-nbest-oracle")
+# Searches of a transducer that take language models with them, and those that rescore their lists.
+FUSION_METHODS = ("greedy", "modified-beam", "beam")
+LIST_RESCORING_METHODS = ("modified-beam-rescoring", "beam-rescoring")
+# The keys that name language models, and the methods that have a use for them.
+LM_METHODS = {
+    "rescore_lm": RESCORING_METHODS,
+    "neural_lm": ("neural-rescoring", *FUSION_METHODS, *LIST_RESCORING_METHODS),
+    "token_lm": (*FUSION_METHODS, *LIST_RESCORING_METHODS),
+}
 # Methods that can favour listed phrases: as they search, or in the lattice.
 PHRASE_METHODS = (
     "modified-beam",
+    "modified-beam-rescoring",
     "ctc-lattice",
     *(method for method in GRAPH_METHODS if method != "graph"),
 )
@@ -38,8 +49,9 @@ class DecodingConfig:
         "of CTC models and of transducers with a CTC head: graph, the best path through the "
         "decoding graph; ctc-greedy, the best token of each frame; ctc-prefix-beam, the most "
         "probable tokens. Of transducers: greedy; modified-beam, a token at most in each frame; "
-        "beam, any number of them, slow. For a CTC model greedy is ctc-greedy. With a lattice, of "
-        "CTC: ctc-lattice, tokens alone; 1best, its best path; nbest, the best words of sampled "
+        "beam, any number of them, slow; modified-beam-rescoring and beam-rescoring, their n-best "
+        "lists with neural_lm or token_lm. For a CTC model greedy is ctc-greedy. With a lattice, "
+        "of CTC: ctc-lattice, tokens alone; 1best, its best path; nbest, the best words of sampled "
         "paths; nbest-oracle and lattice-oracle, those nearest to the reference; nbest-rescoring "
         "and whole-lattice-rescoring, with a larger n-gram; mbr, the least expected word errors; "
         "neural-rescoring and attention-rescoring, the n-best list with a neural LM, or with the "
@@ -53,6 +65,7 @@ class DecodingConfig:
             "greedy",
             "modified-beam",
             "beam",
+            *LIST_RESCORING_METHODS,
             "ctc-lattice",
             *GRAPH_METHODS,
             *FAST_BEAM_METHODS,
@@ -87,13 +100,30 @@ class DecodingConfig:
     lm_scales: list[float] = option(
         [1.0],
         "weights of rescore_lm, whose scores take the place of those of the graph's own G, or of "
-        "neural_lm or the attention decoder, whose scores are added; of several, chosen on the dev "
-        "sets likewise",
+        "neural_lm, token_lm or the attention decoder, whose scores are added; of several, chosen "
+        "on the dev sets likewise",
     )
     neural_lm: str = option(
         "",
-        "the model directory of `neve train-lm`: for neural-rescoring, or, over a transducer's "
-        "tokens, for modified-beam, which adds its scores in the search",
+        "the model directory of `neve train-lm`: for neural-rescoring and the rescoring of a "
+        "transducer's lists, or, over a transducer's tokens, for greedy, modified-beam and beam, "
+        "which add its scores in the search",
+    )
+    token_lm: str = option(
+        "",
+        "an n-gram over a transducer's tokens, the ARPA file of `neve lm --lm.unit tokens`: for "
+        "the methods of a transducer, alone (lm_scales) or beside neural_lm (lodr_scales)",
+    )
+    lodr_scales: list[float] = option(
+        [-0.1],
+        "weights of token_lm beside neural_lm; negative ones take off what the transducer has "
+        "learnt of its training text (LODR); of several, chosen on the dev sets likewise",
+    )
+    ilm_scales: list[float] = option(
+        [0.0],
+        "weights of what a transducer says of tokens without having heard anything, in a search "
+        "with neural_lm or token_lm; negative ones take it off; of several, chosen on the dev sets "
+        "likewise",
     )
     phrases: str = option(
         "",
@@ -144,3 +174,14 @@ def searches_graph(config: DecodingConfig) -> bool:
     if config.method in FAST_BEAM_METHODS:
         return config.fast_beam_graph == "LG"
     return config.method in GRAPH_METHODS
+
+
+def refuse_idle_lms(config: DecodingConfig, method: str = "") -> None:
+    """ConfigError for a language model that `method` (that of `config`) has no use for."""
+    method = method or config.method
+    for key, methods in LM_METHODS.items():
+        if getattr(config, key) and method not in methods:
+            raise ConfigError(
+                f"decoding.{key}: method {method} has no use for it; those that have are "
+                f"{', '.join(methods)}"
+            )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,14 +23,13 @@ from neve.decoding.transducer import (
     greedy_search,
     modified_beam_search,
 )
-from neve.decoding.transducer.fusion import Fusion
-from neve.errors import ConfigError, NeveError
+from neve.decoding.transducer_lms import ListRescoring, TransducerLms
+from neve.errors import ConfigError
 from neve.fsa import Graph, one_best
 from neve.graphs import token_biasing
 from neve.kernels import align_ctc, prefix_beam_search
 from neve.lang import Lang
 from neve.models import TransducerModel
-from neve.models.lm import load_lm
 from neve.results import Hypothesis
 
 
@@ -43,6 +41,8 @@ class Scales:
     word_score: float = 0.0
     blank_penalty: float = 0.0
     lm_scale: float = 1.0
+    lodr_scale: float = -0.1
+    ilm_scale: float = 0.0
     phrase_boost: float = 1.0
 
 
@@ -241,12 +241,19 @@ class CtcPrefixBeam(CtcMethod):
 
 
 class TransducerMethod(Method):
-    """What searches a transducer's encoder outputs (N, T, D)."""
+    """What searches a transducer's encoder outputs (N, T, D).
+
+    fuses: whether language models take part in the search (`TransducerLms`).
+    """
+
+    fuses = True
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
         self.device = next(model.parameters()).device
         self.contexts = Histories(model, self.device).contexts
+        self.lms = TransducerLms(model, lang, config, self.device, self.fuses)
+        self.scales = (*self.scales, *self.lms.scales)
 
     @torch.inference_mode()
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, np.ndarray]:
@@ -254,20 +261,23 @@ class TransducerMethod(Method):
         return outputs.float().cpu(), lengths.cpu().numpy()
 
     def search(self, outputs, lengths, scales):
-        histories = Histories(self.model, self.device, self.contexts)
-        rows = self.paths(
+        rows = self.found(outputs, lengths, scales)
+        return [[self.of_path(path) for path in row[: self.config.nbest]] for row in rows]
+
+    def found(self, outputs: Tensor, lengths, scales: Scales) -> list[list[TokenPath]]:
+        """Of each utterance all paths that the search ends with, the best first."""
+        return self.paths(
             outputs.to(self.device),
             lengths,
             blank_penalty=scales.blank_penalty,
             temperature=self.config.temperature,
-            histories=histories,
+            histories=Histories(self.model, self.device, self.contexts),
             **self.options(scales),
         )
-        return [[self.of_path(path) for path in row[: self.config.nbest]] for row in rows]
 
     def options(self, scales: Scales) -> dict:
         """What `paths` gets beside."""
-        return {}
+        return {"fusion": self.lms.fusion(scales)} if self.fuses else {}
 
     def paths(self, outputs: Tensor, lengths, **options) -> list[list[TokenPath]]:
         raise NotImplementedError
@@ -288,37 +298,13 @@ class TransducerGreedy(TransducerMethod):
         return [[path] for path in greedy_search(self.model, outputs, lengths, **options)]
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise NeveError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 class TransducerModifiedBeam(TransducerMethod):
-    """See `neve.decoding.transducer.modified_beam_search`; with decoding.neural_lm, fused."""
+    """See `neve.decoding.transducer.modified_beam_search`."""
 
     biasing = staticmethod(token_biasing)
 
-    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
-        super().__init__(model, lang, graph, config, frame_seconds, lm)
-        self.neural = None
-        if config.neural_lm:
-            self.neural = load_lm(config.neural_lm).to(self.device)
-            path = Path(config.neural_lm) / "lang" / "tokens.txt"
-            if self.neural.vocab_size < lang.num_tokens or _text(path) != _text(
-                lang.directory / "tokens.txt"
-            ):
-                raise ConfigError(
-                    f"decoding.neural_lm {config.neural_lm} is not over the tokens of "
-                    f"{lang.directory}; train one with neural_lm.unit tokens and that lang"
-                )
-            self.scales = (*self.scales, "lm_scale")
-
     def options(self, scales):
-        given, tokens = {}, self.lang.num_tokens
-        if self.neural is not None:
-            given["fusion"] = Fusion(self.neural, scales.lm_scale, tokens)
+        given, tokens = super().options(scales), self.lang.num_tokens
         graph = self.phrases and self.phrases.with_boost(scales.phrase_boost)
         if graph is not None:
             given["phrases"] = PhraseBonus(graph, tokens)
@@ -335,3 +321,11 @@ class TransducerBeam(TransducerMethod):
     def paths(self, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
         return beam_search(self.model, outputs, lengths, **options)
+
+
+class ModifiedBeamRescoring(ListRescoring, TransducerModifiedBeam):
+    """The list of `TransducerModifiedBeam`, in a new order."""
+
+
+class BeamRescoring(ListRescoring, TransducerBeam):
+    """The list of `TransducerBeam`, in a new order."""

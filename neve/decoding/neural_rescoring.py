@@ -8,19 +8,17 @@ for end-to-end speech recognition" (IEEE JSTSP 11, 2017) for the decoder.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import yaml
 from torch import Tensor
 
 from neve.decoding.lattices import Nbest, Searched
-from neve.errors import ConfigError, NeveError
+from neve.decoding.neural_lm import NeuralLm
+from neve.decoding.spelling import Spelling
+from neve.errors import ConfigError
 from neve.lang import Lang
-from neve.lm.units import Units
 from neve.models import TransducerModel
-from neve.models.lm import SETTINGS, load_lm
 
 
 class Scored(NamedTuple):
@@ -49,16 +47,11 @@ class _Rescored(Nbest):
         return sorted(scored, key=lambda one: -one[0])
 
 
-def encoded(said: list[str], lang: Lang, spelling: Lang) -> list[int]:
-    """Ids of `spelling` for words of `lang`; it goes without the unknown word if it has none."""
-    if spelling.oov != "unk":
-        said = [word for word in said if word != lang.unk_word]
-    known = [spelling.unk_word if word == lang.unk_word else word for word in said]
-    return spelling.encode(" ".join(known))
-
-
 class NeuralRescoring(_Rescored):
-    """With a language model of `neve train-lm`, over tokens or words."""
+    """With a language model of `neve train-lm`, over tokens or words.
+
+    Raises NeveError for words of the graph that a model over tokens cannot read (`Spelling`).
+    """
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
@@ -67,16 +60,13 @@ class NeuralRescoring(_Rescored):
                 f"decoding.method {config.method} needs decoding.neural_lm, a model directory of "
                 "`neve train-lm`"
             )
-        directory = Path(config.neural_lm)
         device = "cpu" if model is None else next(model.parameters()).device
-        self.neural = load_lm(directory).to(device)
-        settings = yaml.safe_load((directory / SETTINGS).read_text(encoding="utf-8"))
-        self.units = Units(Lang.load(directory / "lang"), settings.get("unit"))
-        if self.units.size != self.neural.vocab_size:
-            raise NeveError(
-                f"{directory}: its lang directory has {self.units.size} units, the model "
-                f"{self.neural.vocab_size}; copy or make it again"
-            )
+        neural = NeuralLm(config.neural_lm, device)
+        self.neural, self.units = neural.model, neural.units
+        self.spelling = self.units.encode  # words that a model over words lacks are its <unk>
+        if self.units.unit != "words":
+            where = f"decoding.neural_lm {config.neural_lm}"
+            self.spelling = Spelling(lang, self.units.lang, where)
 
     def first_pass(self, outputs, lengths, scales) -> list[Scored]:
         found = super().first_pass(outputs, lengths, scales)
@@ -86,10 +76,7 @@ class NeuralRescoring(_Rescored):
 
     def spelled_ids(self, words: tuple[int, ...]) -> list[int]:
         """The neural model's ids of a candidate's words."""
-        said = self.said(words)
-        if self.units.unit == "words":
-            return self.units.encode(said)
-        return encoded(said, self.lang, self.units.lang)
+        return self.spelling(self.said(words))
 
 
 class AttentionRescoring(_Rescored):
@@ -105,7 +92,14 @@ class AttentionRescoring(_Rescored):
                 f"decoding.method {config.method} needs an attention decoder; train with "
                 "loss.attention_weight, and decode the training's weights (a packed model has none)"
             )
-        self.token_lang = lang  # a transducer's decoder has the transducer's tokens: `by_name`
+        self.read_with(lang)
+
+    def read_with(self, lang: Lang) -> None:
+        """Name the lang directory whose tokens the decoder reads: a transducer's are its own.
+
+        Raises NeveError for words of the graph that it cannot read (`Spelling`).
+        """
+        self.spelling = Spelling(self.lang, lang, "attention-rescoring")
 
     @torch.inference_mode()
     def encode(self, features: Tensor, lengths: Tensor):
@@ -120,9 +114,6 @@ class AttentionRescoring(_Rescored):
     def first_pass(self, outputs, lengths, scales) -> list[Scored]:
         log_probs, hidden = outputs
         found = super().first_pass(log_probs, lengths, scales)
-        spelled = [
-            [encoded(self.said(c.words), self.lang, self.token_lang) for c in one.candidates]
-            for one in found
-        ]
+        spelled = [[self.spelling(self.said(c.words)) for c in one.candidates] for one in found]
         scores = self.model.attention_decoder.score(hidden, torch.as_tensor(lengths), spelled)
         return [Scored(one, row) for one, row in zip(found, scores)]

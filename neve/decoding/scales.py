@@ -20,7 +20,9 @@ CANDIDATES = {
     "word_score": "word_scores",
     "blank_penalty": "blank_penalties",
     "phrase_boost": "phrase_boosts",
+    "ilm_scale": "ilm_scales",
     "lm_scale": "lm_scales",
+    "lodr_scale": "lodr_scales",
 }
 
 

@@ -8,7 +8,11 @@ import torch
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.by_name import CTC, METHODS, TRANSDUCER
-from neve.decoding.config import GRAPH_METHODS, RESCORING_METHODS
+from neve.decoding.config import (
+    GRAPH_METHODS,
+    LIST_RESCORING_METHODS,
+    RESCORING_METHODS,
+)
 from neve.decoding.methods import CtcGreedy, TransducerGreedy
 from neve.decoding.transducer import greedy_search, modified_beam_search
 from neve.decoding.transducer.fusion import Fusion
@@ -94,11 +98,12 @@ def test_every_method_gives_a_transducers_words_in_their_order(langs, method):
         (ctc_lang.directory / "G.txt").write_text("\n".join([*lines, "0 0.5", ""]))
         lm = WordLm.uniform([ctc_lang.words[word] for word in ctc_lang.vocabulary])
         needs = {"lm": lm, "rescore_lm": str(ctc_lang.directory / "G.txt")}
-    if method == "neural-rescoring":
+    if method in ("neural-rescoring", *LIST_RESCORING_METHODS):
         needs = {"neural_lm": str(neural_lm(lang, ctc_lang.directory / "neural"))}
     rows = results_of(model, langs, graph=graph, method=method, nbest=3, **needs)
     assert len(rows) == 3 and any(row[0].words for row in rows)
-    several = method in ("ctc-prefix-beam", "modified-beam", "beam", "ctc-lattice", *LISTED)
+    beams = ("ctc-prefix-beam", "modified-beam", "beam", *LIST_RESCORING_METHODS)
+    several = method in (*beams, "ctc-lattice", *LISTED)
     for row, frames in zip(rows, (60, 21, 33)):
         assert 1 <= len(row) <= 3 and (several or len(row) == 1)
         for hypothesis in row:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neve.decoding.transducer.fusion import Part
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
     Partial,
@@ -36,6 +37,7 @@ def beam_search(
     temperature: float = 1.0,
     length_norm: bool = True,
     histories: Histories | None = None,
+    fusion: Part | None = None,
 ) -> list[list[TokenPath]]:
     """The best hypotheses of each utterance of a batch (Graves, 2012, arXiv:1211.3711).
 
@@ -46,8 +48,8 @@ def beam_search(
 
     Args:
         max_symbols: tokens that a frame gives at most.
-        model, encoder_out, lengths, beam, blank_penalty, temperature, length_norm, histories: as in
-            `modified_beam_search`.
+        model, encoder_out, lengths, beam, blank_penalty, temperature, length_norm, histories,
+            fusion: as in `modified_beam_search`.
 
     Returns:
         Of each utterance its hypotheses, at most `beam`, the best first.
@@ -75,7 +77,8 @@ def beam_search(
                 )
             if symbols == max_symbols:
                 break
-            grown = _grown(growing, partials, scores, beam, frame, histories)
+            added = None if fusion is None else fusion.scores(nodes, histories)
+            grown = _grown(growing, partials, scores, added, beam, frame, histories)
             growing = {}
             for row, each in grown.items():
                 reached = sorted((other.score for other in ended[row].values()), reverse=True)
@@ -88,20 +91,29 @@ def beam_search(
         for row, found in ended.items():
             best = sorted(found.values(), key=lambda partial: partial.score, reverse=True)
             beams[row] = best[:beam]
+        if fusion is not None:
+            fusion.keep([partial.node for row in ended for partial in beams[row]], histories)
     return [finished(partials, histories, length_norm) for partials in beams]
 
 
 def _grown(
     growing: dict[int, list[Partial]],
     partials: list[Partial],
-    scores: Tensor,
+    plain: Tensor,
+    added: Tensor | None,
     beam: int,
     frame: int,
     histories: Histories,
 ) -> dict[int, list[Partial]]:
-    """The `beam` best extensions of each utterance by a token, of (M, V) log-probabilities."""
-    emission = emission_log_probs(scores)
+    """The `beam` best extensions of each utterance by a token.
+
+    Args:
+        plain: (M, V) log-probabilities of the model. added: (M, V) what is added to them.
+    """
+    emission = emission_log_probs(plain)
+    scores = plain if added is None else plain + added
     scores, tokens = scores[:, 1:].topk(min(beam, scores.shape[1] - 1), dim=-1)
+    plain = plain.gather(1, tokens + 1).cpu().numpy().astype(np.float64)
     scores, tokens = scores.cpu().numpy().astype(np.float64), tokens.cpu().numpy() + 1
     totals = scores + np.array([[partial.score] for partial in partials])
     groups = np.cumsum([0, *(len(each) for each in growing.values())])
@@ -112,7 +124,8 @@ def _grown(
             old, rank = divmod(place, scores.shape[1])
             partial, log_prob = partials[old], float(scores[old, rank])
             node = histories.extend(partial.node, int(tokens[old, rank]))
-            trail = (partial.trail, frame, min(log_prob - emission[old], 0.0))
+            own = float(plain[old, rank])
+            trail = (partial.trail, frame, min(own - emission[old], 0.0))
             total, best = float(totals[old, rank]), partial.best + log_prob
             grown[row].append(Partial(node, total, best, trail))
     return grown

@@ -8,6 +8,7 @@ does where it decodes with LG.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from neve.decoding.methods import Scales, TransducerMethod
+from neve.decoding.oracle import needed
 from neve.decoding.times import TokenSpan, words_of_spans
 from neve.decoding.transducer.fast_beam import fast_beam_search, numbered
 from neve.decoding.transducer.histories import Histories
@@ -125,11 +127,8 @@ class FastBeam(TransducerMethod):
             paths.append([FoundPath(self.said(path), path, score)] if end > begin else [])
         if self.lists:
             paths = self._listed(lattices, paths)
-        counts = torch.diff(lattices.arc_splits).tolist()
-        ends = np.add.reduceat(
-            np.append(lattices.labels.numpy() == -1, 0), lattices.arc_splits[:-1]
-        )
-        sizes = [count - int(end) * (count > 0) for count, end in zip(counts, ends)]
+        speaking = np.concatenate(([0], np.cumsum(lattices.labels.numpy() != -1)))
+        sizes = np.diff(speaking[lattices.arc_splits.numpy()]).tolist()
         return Found(outputs, scales, paths, partial, sizes)
 
     def second_pass(self, found: Found, scales, texts=None):
@@ -281,17 +280,18 @@ class FastBeamNbestOracle(FastBeamNbest):
     """The n-best list by its word errors; of equals, by its scores."""
 
     def second_pass(self, found, scales, texts=None):
-        from kaldialign import edit_distance
-
-        from neve.decoding.oracle import needed
-
         chosen = []
         for paths, text in zip(found.paths, needed(texts, self.config.method)):
-            reference = text.split()
-            chosen.append(
-                self.different(paths, lambda said: edit_distance(reference, said.split())["total"])
-            )
+            errors = functools.partial(_errors, text.split())
+            chosen.append(self.different(paths, errors))
         return self.hypotheses(found, chosen)
+
+
+def _errors(reference: list[str], text: str) -> int:
+    """The word errors of a text."""
+    from kaldialign import edit_distance
+
+    return edit_distance(reference, text.split())["total"]
 
 
 def gather_lengths(splits: np.ndarray, index: np.ndarray) -> np.ndarray:

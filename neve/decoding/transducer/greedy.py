@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from neve.decoding.transducer.fusion import Part
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
     TokenPath,
@@ -26,6 +27,7 @@ def greedy_search(
     blank_penalty: float = 0.0,
     temperature: float = 1.0,
     histories: Histories | None = None,
+    fusion: Part | None = None,
 ) -> list[TokenPath]:
     """The greedy path of each utterance of a batch.
 
@@ -37,6 +39,7 @@ def greedy_search(
         blank_penalty: taken from the logit of blank.
         temperature: logits are divided by this.
         histories: with what is known from other batches.
+        fusion: language models whose scores are added.
 
     Returns:
         Of each utterance its path; the score is that of this one alignment.
@@ -49,17 +52,19 @@ def greedy_search(
     for frame in range(max(lengths, default=0)):
         active = [row for row, length in enumerate(lengths) if frame < length]
         for _ in range(max_symbols):
-            logits = joined(
-                model, encoded, active, frame, histories, [nodes[row] for row in active]
-            )
-            scores = token_log_probs(logits, blank_penalty, temperature)
-            emission = emission_log_probs(scores)
+            here = [nodes[row] for row in active]
+            logits = joined(model, encoded, active, frame, histories, here)
+            plain = scores = token_log_probs(logits, blank_penalty, temperature)
+            emission = emission_log_probs(plain)
+            if fusion is not None:
+                scores = plain + fusion.scores(here, histories)
             best = scores.max(dim=-1)
-            tokens, log_probs = best.indices.tolist(), best.values.tolist()
+            plain = plain.gather(1, best.indices[:, None])[:, 0].tolist()
+            tokens, totals = best.indices.tolist(), best.values.tolist()
             emitting = []
-            for row, token, log_prob, emits in zip(active, tokens, log_probs, emission):
+            for row, token, total, log_prob, emits in zip(active, tokens, totals, plain, emission):
                 path = paths[row]
-                path.score += log_prob
+                path.score += total
                 if token:
                     path.tokens.append(token)
                     path.frames.append(frame)
@@ -69,4 +74,6 @@ def greedy_search(
             active = emitting
             if not active:
                 break
+        if fusion is not None:
+            fusion.keep(nodes, histories)
     return paths

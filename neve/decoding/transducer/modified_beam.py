@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neve.decoding.phrases import PhraseBonus
-from neve.decoding.transducer.fusion import Fusion
+from neve.decoding.transducer.fusion import Part
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
     Partial,
@@ -34,7 +34,7 @@ def modified_beam_search(
     temperature: float = 1.0,
     length_norm: bool = True,
     histories: Histories | None = None,
-    fusion: Fusion | None = None,
+    fusion: Part | None = None,
     phrases: PhraseBonus | None = None,
 ) -> list[list[TokenPath]]:
     """The best hypotheses of each utterance of a batch (Kuang et al., 2022, arXiv:2206.13236).
@@ -51,7 +51,7 @@ def modified_beam_search(
         temperature: logits are divided by this.
         length_norm: the final order is that of score / (tokens + 1), not that of the score.
         histories: with what is known from other batches.
-        fusion: a language model whose scores are added.
+        fusion: language models whose scores are added.
         phrases: listed phrases whose bonuses are added.
 
     Returns:
@@ -97,6 +97,8 @@ def modified_beam_search(
                     trail = (trail, frame, min(own - emission[old], 0.0))
                 merge(found, Partial(node, total, partial.best + log_prob, trail))
             beams[row] = list(found.values())
+        if fusion is not None:
+            fusion.keep([partial.node for row in active for partial in beams[row]], histories)
     if phrases is not None:
         for partial in (partial for partials in beams for partial in partials):
             partial.score += phrases.end(partial.node, histories)

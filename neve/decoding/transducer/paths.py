@@ -123,6 +123,11 @@ def finished(
         paths.append(TokenPath(tokens, frames[::-1], log_probs[::-1], partial.score))
 
     def rank(path: TokenPath) -> float:
-        return path.score / (len(path.tokens) + 1) if length_norm else path.score
+        return normed(path.score, len(path.tokens), length_norm)
 
     return sorted(paths, key=rank, reverse=True)
+
+
+def normed(score: float, tokens: int, length_norm: bool) -> float:
+    """What hypotheses of so many tokens are ranked by."""
+    return score / (tokens + 1) if length_norm else score

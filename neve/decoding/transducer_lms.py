@@ -1,0 +1,140 @@
+"""Language models beside a transducer: in its search, or over the list that it found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from neve.decoding.config import DecodingConfig
+from neve.decoding.neural_lm import NeuralLm
+from neve.decoding.token_ngram import TokenNgram
+from neve.decoding.transducer import TokenPath
+from neve.decoding.transducer.fusion import Fusion, InternalFusion, NgramFusion, Part, Sum
+from neve.decoding.transducer.paths import normed
+from neve.errors import ConfigError
+from neve.lang import Lang
+from neve.results import Hypothesis
+
+
+class TransducerLms:
+    """Those that `decoding.neural_lm` and `decoding.token_lm` name; none is fine.
+
+    Attributes:
+        scales: names of the `Scales` that they heed. The n-gram alone has the LM's scale; beside
+            the neural LM it has LODR's.
+
+    Args:
+        model, lang, config: as for `Method`.
+        device: where the neural LM computes.
+        fused: whether they are for a search; for a list the neural LM may be one of words.
+
+    Raises:
+        ConfigError: the neural LM has other tokens than `lang`.
+        NeveError: a file is missing or wrong.
+    """
+
+    def __init__(self, model, lang: Lang, config: DecodingConfig, device, fused: bool = True):
+        self.transducer, self.lang = model, lang
+        self.neural = self.ngram = None
+        if config.neural_lm:
+            self.neural = NeuralLm(config.neural_lm, device)
+            if fused or self.neural.units.unit != "words":
+                self.neural.require_tokens_of(lang)
+        if config.token_lm:
+            self.ngram = TokenNgram.read(config.token_lm, lang)
+        self.scales: tuple[str, ...] = ()
+        if self.neural or self.ngram:
+            self.scales = (*(("ilm_scale",) if fused else ()), "lm_scale")
+        if self.neural and self.ngram:
+            self.scales += ("lodr_scale",)
+
+    def ngram_scale(self, scales) -> float:
+        """What the n-gram's log-probabilities are multiplied by."""
+        return scales.lodr_scale if self.neural else scales.lm_scale
+
+    def fusion(self, scales) -> Part | None:
+        """What a search of one batch adds; None where that is nothing."""
+        parts: list[Part] = []
+        if self.neural and scales.lm_scale:
+            parts.append(Fusion(self.neural.model, scales.lm_scale, self.lang.num_tokens))
+        if self.ngram and self.ngram_scale(scales):
+            parts.append(NgramFusion(self.ngram, self.ngram_scale(scales)))
+        if self.scales and scales.ilm_scale:
+            parts.append(InternalFusion(self.transducer, scales.ilm_scale))
+        return Sum(parts) if len(parts) > 1 else parts[0] if parts else None
+
+    def score(self, paths: Sequence[TokenPath], said: Sequence[Hypothesis]) -> list[LmScores]:
+        """Log-probabilities of whole hypotheses, ends included; of a model that is not there, 0."""
+        neural, ngram = [0.0] * len(paths), [0.0] * len(paths)
+        if self.neural and paths:
+            if self.neural.units.unit == "words":
+                words = ([word.text for word in hypothesis.words] for hypothesis in said)
+                spelled = [self.neural.units.encode(each) for each in words]
+            else:
+                spelled = [path.tokens for path in paths]
+            neural = self.neural.model.score(spelled).tolist()
+        if self.ngram:
+            ngram = [self.ngram.score(path.tokens) for path in paths]
+        return [LmScores(*both) for both in zip(neural, ngram)]
+
+
+class LmScores(NamedTuple):
+    """What the language models say of a hypothesis."""
+
+    neural: float
+    ngram: float
+
+
+class Listed(NamedTuple):
+    """A hypothesis of a transducer's list, as the search found it."""
+
+    tokens: int
+    hypothesis: Hypothesis
+    scores: LmScores
+
+
+class ListRescoring:
+    """A transducer's search whose list language models put in a new order.
+
+    To be named before the search's class, `TransducerMethod`. Their log-probabilities, times their scales, are added to the score that the search gave; they
+    are computed once for all scales. `decoding.length_norm` holds for the new order as for the old.
+    """
+
+    fuses = False
+
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
+        if not self.lms.scales:
+            raise ConfigError(
+                f"decoding.method {config.method} needs decoding.neural_lm, a model directory of "
+                "`neve train-lm`, or decoding.token_lm, an ARPA file of `neve lm --lm.unit tokens`"
+            )
+
+    @property
+    def first_scales(self):
+        return tuple(name for name in self.scales if name not in self.lms.scales)
+
+    def search(self, outputs, lengths, scales):
+        return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
+
+    def first_pass(self, outputs, lengths, scales) -> list[list[Listed]]:
+        rows = self.found(outputs, lengths, scales)
+        paths = [path for row in rows for path in row]
+        said = [self.of_path(path) for path in paths]
+        counts = (len(path.tokens) for path in paths)
+        scored = map(Listed, counts, said, self.lms.score(paths, said))
+        return [[next(scored) for _ in row] for row in rows]
+
+    def second_pass(self, found: list[list[Listed]], scales, texts=None):
+        return [self.ranked(row, scales)[: self.config.nbest] for row in found]
+
+    def ranked(self, row: list[Listed], scales) -> list[Hypothesis]:
+        """The hypotheses of an utterance with their new scores, the best first."""
+        scored = []
+        for tokens, hypothesis, (neural, ngram) in row:
+            score = hypothesis.score + self.lms.ngram_scale(scales) * ngram
+            score += scales.lm_scale * neural if self.lms.neural else 0.0
+            rank = normed(score, tokens, self.config.length_norm)
+            scored.append((rank, dataclasses.replace(hypothesis, score=score)))
+        return [hypothesis for _, hypothesis in sorted(scored, key=lambda one: -one[0])]
