@@ -15,6 +15,7 @@ where occurrences that overlap, or lie within one another, all count.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,22 +23,32 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from neve.errors import NeveError
+from neve.kernels.graph import INT32_MAX
+from neve.kernels.phrases import Phrases, connect, fill_rows, steps
 from neve.lang.lines import read_lines
-
-INT64_MAX = 2**63 - 1
 
 
 class BiasingGraph:
     """Phrases as an automaton of S states; 0 is the start.
 
-    `step` and `finish` take numbers or arrays of any shape, for all hypotheses of a batch at once.
-    A search steps for each token that it emits, and not for blanks.
+    `step` and `finish` take numbers or arrays of any shape, for all hypotheses of a batch at once;
+    compiled searches take `automaton` and step by the functions of `neve.kernels.phrases`. However
+    it is done, a search keeps a state of the automaton beside each hypothesis:
+
+    - it begins with `start`;
+    - it steps for each token that it emits, and not for blanks, and adds the delta to the score
+      before it prunes;
+    - hypotheses become one, by sum or maximum, only if their states are equal too, which they are
+      if all their tokens are; where they are known by less (the last tokens, a state of a graph),
+      the state belongs to what they are known by;
+    - at the end it adds `finish`, and then chooses.
 
     Attributes:
         start: the state before the first token, 0.
         num_states: S, at most one more than the tokens of all phrases.
         held: (S,) float64, what phrases that are only begun have earned in a state, and what
             `finish` takes back.
+        automaton: a `neve.kernels.Phrases`, 28 bytes a state.
     """
 
     start = 0
@@ -61,78 +72,33 @@ class BiasingGraph:
             raise NeveError(
                 f"phrases: number {at} has the token {int(flat.min())}; ids are 1 or more"
             )
-        boosts = np.broadcast_to(np.asarray(boosts, np.float64), lengths.shape)
+        if int(lengths.sum()) >= INT32_MAX or flat.max(initial=0) >= INT32_MAX:
+            raise NeveError("phrases: too many tokens, or ids too large, to be numbered")
+        self._lengths = lengths
+        self._ends, self._first, self._symbol = _tree(flat, lengths)
+        self._root = np.zeros(int(flat.max(initial=0)) + 1, np.int32)
+        begun = np.arange(self._first[0], self._first[1], dtype=np.int32)
+        self._root[self._symbol[begun]] = begun
+        self.num_states = len(self._symbol)
+        self._connect(boosts)
+
+    def with_boosts(self, boosts: float | Sequence[float]) -> BiasingGraph:
+        """The same phrases with other boosts, in a fraction of the time."""
+        other = copy.copy(self)
+        other._connect(boosts)
+        return other
+
+    def _connect(self, boosts: float | Sequence[float]) -> None:
+        boosts = np.array(np.broadcast_to(np.asarray(boosts, np.float64), self._lengths.shape))
         if not np.isfinite(boosts).all():
             at = int(np.flatnonzero(~np.isfinite(boosts))[0])
             raise NeveError(f"boosts: number {at} is {boosts[at]}, not a finite number")
-        self._width = int(flat.max(initial=0)) + 1
-        total = int(lengths.sum()) + 1
-        if total > INT64_MAX // self._width:
-            raise NeveError("phrases: too many tokens, or ids too large, to be numbered")
-        self._build(flat, lengths, boosts)
-
-    def _build(self, flat: np.ndarray, lengths: np.ndarray, boosts: np.ndarray) -> None:
-        begins = np.cumsum(lengths) - lengths
-        nodes = np.zeros(len(lengths), np.int64)  # where each phrase is
-        alive = np.arange(len(lengths))
-        keys, levels = [], [np.zeros(1, np.int64)]
-        best, own = [np.zeros(1)], [np.zeros(1)]
-        ends = [np.zeros(1, bool)]
-        count, depth = 1, 0
-        while len(alive):
-            key = nodes[alive] * self._width + flat[begins[alive] + depth]
-            unique, which = np.unique(key, return_inverse=True)
-            nodes[alive] = count + which
-            keys.append(unique)
-            levels.append(count + np.arange(len(unique)))
-            count += len(unique)
-            depth += 1
-            highest = np.full(len(unique), -np.inf)
-            np.maximum.at(highest, which, boosts[alive])
-            best.append(highest)
-            whole = lengths[alive] == depth
-            bonus = np.full(len(unique), -np.inf)
-            np.maximum.at(bonus, which[whole], boosts[alive[whole]] * depth)
-            ends.append(bonus > -np.inf)
-            own.append(np.where(ends[-1], bonus, 0.0))
-            alive = alive[~whole]
-        # states are numbered by depth and, within one, by their keys: all keys are sorted
-        self._keys = np.concatenate(keys) if keys else np.zeros(0, np.int64)
-        self._fail = np.zeros(count, np.int64)
-        self.num_states = count
-        self._root = np.zeros(self._width, np.int64)
-        if keys:
-            self._root[keys[0]] = levels[1]
-        self._out = np.concatenate(own)
-        credit, self.held = np.zeros(count), np.zeros(count)
-        for level, states in enumerate(levels[1:], start=1):
-            parents, tokens = np.divmod(keys[level - 1], self._width)
-            if level > 1:
-                self._fail[states] = self._next(self._fail[parents], tokens)
-            fail = self._fail[states]
-            self._out[states] += self._out[fail]
-            credit[states] = np.where(ends[level], 0.0, credit[parents] + best[level])
-            self.held[states] = np.maximum(credit[states], self.held[fail])
-
-    def _next(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """(n,) states after tokens, which may be any."""
-        result = np.zeros(len(states), np.int64)
-        known = (tokens >= 0) & (tokens < self._width)
-        result[known & (states == 0)] = self._root[tokens[known & (states == 0)]]
-        todo = np.flatnonzero(known & (states > 0))
-        states = states[todo]
-        while len(todo):
-            key = states * self._width + tokens[todo]
-            at = np.searchsorted(self._keys, key)
-            found = (at < len(self._keys)) & (
-                self._keys[np.minimum(at, len(self._keys) - 1)] == key
-            )
-            result[todo[found]] = at[found] + 1
-            todo, states = todo[~found], self._fail[states[~found]]
-            at_root = states == 0
-            result[todo[at_root]] = self._root[tokens[todo[at_root]]]
-            todo, states = todo[~at_root], states[~at_root]
-        return result
+        tree = self._first, self._symbol, self._root
+        fail, rest, out, held, gain = connect(*tree, self._ends, self._lengths, boosts)
+        self.held = held
+        self.automaton = Phrases(
+            self._first, self._symbol, fail, rest, out, held, self._root, float(gain)
+        )
 
     def step(self, state, token):
         """(the state after a token, the delta of the score).
@@ -140,17 +106,20 @@ class BiasingGraph:
         Numbers give numbers; arrays, which are broadcast, give arrays. Tokens that no phrase has
         lead to the start.
         """
-        if np.ndim(state) == 0 and np.ndim(token) == 0:
-            after = int(self._next(np.array([state], np.int64), np.array([token], np.int64))[0])
-            return after, float(self._delta(state, after))
         states, tokens = np.broadcast_arrays(
             np.asarray(state, np.int64), np.asarray(token, np.int64)
         )
-        after = self._next(states.reshape(-1), tokens.reshape(-1)).reshape(states.shape)
-        return after, self._delta(states, after)
+        after, delta = np.empty(states.size, np.int64), np.empty(states.size)
+        steps(self.automaton, states.reshape(-1), tokens.reshape(-1), after, delta)
+        if states.ndim == 0:
+            return int(after[0]), float(delta[0])
+        return after.reshape(states.shape), delta.reshape(states.shape)
 
-    def _delta(self, states, after):
-        return self._out[after] + self.held[after] - self.held[states]
+    def deltas(self, states: Sequence[int], count: int) -> np.ndarray:
+        """(M, count) float32 deltas of the tokens 0 .. count-1 after M states; 0 for blank, 0."""
+        added = np.empty((len(states), count), np.float32)
+        fill_rows(self.automaton, np.asarray(states, np.int64), added)
+        return added
 
     def finish(self, state):
         """The delta of a sequence that ends in a state: what is taken back; array or number."""
@@ -165,6 +134,32 @@ class BiasingGraph:
             state, delta = self.step(state, token)
             total += delta
         return total + self.finish(state)
+
+
+def _tree(flat: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tree of phrases whose tokens are `flat`, row after row.
+
+    Returns (P,) where each phrase is whole, and `first` and `symbol` of `neve.kernels.Phrases`.
+    """
+    width = int(flat.max(initial=0)) + 1
+    begins = np.cumsum(lengths) - lengths
+    ends = np.zeros(len(lengths), np.int64)  # as far as they are read
+    alive = np.arange(len(lengths))
+    keys = [np.zeros(0, np.int64)]
+    count, depth = 1, 0
+    while len(alive):
+        key = ends[alive] * width + flat[begins[alive] + depth]
+        unique, which = np.unique(key, return_inverse=True)
+        ends[alive] = count + which
+        keys.append(unique)
+        count += len(unique)
+        depth += 1
+        alive = alive[lengths[alive] > depth]
+    # states are numbered by depth and, within one, by parent and token: all keys are sorted
+    parents, symbols = np.divmod(np.concatenate(keys), width)
+    children = np.bincount(parents, minlength=count)
+    first = np.concatenate(([1], 1 + np.cumsum(children))).astype(np.int32)
+    return ends, first, np.concatenate(([0], symbols)).astype(np.int32)
 
 
 def read_phrases(
