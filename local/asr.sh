@@ -10,6 +10,9 @@ stop_stage=9
 config=conf/default.yaml
 seeds=0
 train_jobs=1
+lms=
+neural_lms=
+graphs=
 decodings=
 nj=
 dl_dir=${NEVE_CORPORA:-}
@@ -31,6 +34,10 @@ Takes a corpus through the stages
   --train-jobs N   seeds to train at the same time ($train_jobs); set training.threads to what each has
   --decodings \"A.yaml B.yaml\"  stages 7 and 8 are run for each of these files of keys, read after
                    the configuration; each has a decoding.name of its own (the configuration alone)
+  --lms \"A.yaml B.yaml\", --neural-lms ..., --graphs ...  what stages 4 and 5 make beside the LM and
+                   the graph of the configuration, a file of keys for each: n-gram models, neural
+                   ones, graphs; each has a paths.lm, paths.neural_lm or paths.graph of its own.
+                   These and --decodings take patterns too: \"conf/decode/*.yaml\"
   --nj N           processes (as many as there are cores, 8 at most)
   --dl-dir DIR     where corpora may lie already; NEVE_CORPORA is the same
   --expdir DIR     where trainings go ($expdir)
@@ -98,8 +105,10 @@ done
 [ "$stage" -le "$stop_stage" ] ||
   _option_error "there is nothing to do from --stage $stage to --stop-stage $stop_stage"
 [[ $train_jobs =~ ^[1-9][0-9]*$ ]] || _option_error "--train-jobs takes 1 or more, not '$train_jobs'"
-for file in $config $decodings; do
+others=()
+for file in $config $lms $neural_lms $graphs $decodings; do # which may be patterns
   [ -f "$file" ] || _option_error "there is no file $file here ($PWD)"
+  [ "$file" = "$config" ] || others+=(--config "$file")
 done
 
 if ! "$dry_run"; then
@@ -110,8 +119,6 @@ fi
 . "$root/cmd.sh"
 
 common=(--config "$config" --paths.experiments "$expdir" "${overrides[@]}")
-read -ra decoding_configs <<<"$decodings"
-[ "${#decoding_configs[@]}" -gt 0 ] || decoding_configs=("")
 flags=()
 [ -z "$nj" ] || flags+=(--nj "$nj")
 "$wait" && flags+=(--wait)
@@ -120,10 +127,17 @@ train_flags=(--num-nodes "$num_nodes")
 [ -z "$ngpu" ] || train_flags+=(--ngpu "$ngpu")
 
 # A mistake in a configuration key shows here, not hours later.
-run neve config --check "${common[@]}"
+run neve config --check "${common[@]}" "${others[@]}"
 if "$dry_run" && command -v neve >/dev/null; then
-  neve config --check "${common[@]}"
+  neve config --check "${common[@]}" "${others[@]}"
 fi
+
+# Run a command for each of the files of keys $1, read after the configuration.
+for_each() {
+  local file files=$1
+  shift
+  for file in $files; do run "$@" --config "$file"; done
+}
 
 if wanted 0 "download the corpus, or find it in --dl-dir"; then
   run local/download.sh ${dl_dir:+--dl-dir "$dl_dir"}
@@ -141,12 +155,16 @@ if wanted 3 "lang: tokens, words, lexicon"; then
   run neve lang "${common[@]}" "${flags[@]}"
 fi
 
-if wanted 4 "n-gram language model"; then
+if wanted 4 "language models"; then
   run neve lm "${common[@]}" "${flags[@]}"
+  for_each "$lms" neve lm "${common[@]}" "${flags[@]}"
+  for_each "$neural_lms" "${train_cmd[@]}" neve train-lm "${common[@]}" "${flags[@]}" \
+    "${train_flags[@]}"
 fi
 
 if wanted 5 "decoding graph"; then
   run "${cpu_cmd[@]}" neve graph "${common[@]}" "${flags[@]}"
+  for_each "$graphs" "${cpu_cmd[@]}" neve graph "${common[@]}" "${flags[@]}"
 fi
 
 if wanted 6 "train (seeds: $seeds)"; then
@@ -160,12 +178,13 @@ fi
 
 # Run a command for each seed and decoding, with the configuration of both.
 for_each_decoding() {
-  local seed decoding
+  local seed
   for seed in $seeds; do
-    for decoding in "${decoding_configs[@]}"; do
-      run "$@" "${common[@]}" ${decoding:+--config "$decoding"} --training.seed "$seed" \
-        "${flags[@]}"
-    done
+    if [ -z "$decodings" ]; then
+      run "$@" "${common[@]}" --training.seed "$seed" "${flags[@]}"
+    else
+      for_each "$decodings" "$@" "${common[@]}" --training.seed "$seed" "${flags[@]}"
+    fi
   done
 }
 

@@ -69,9 +69,7 @@ def dry_run(recipe, *words):
 def test_a_dry_run_prints_the_commands_of_all_stages(recipe):
     answer, commands = dry_run(recipe)
     assert answer.returncode == 0, answer.stderr
-    shown = [
-        match[1] for command in commands if (match := re.search(r"\bneve (\w+)", command))
-    ]
+    shown = [match[1] for command in commands if (match := re.search(r"\bneve (\w+)", command))]
     assert list(dict.fromkeys(shown)) == ["config", *VERBS]
     assert commands[1].startswith("local/download.sh")
     assert [line for line in answer.stderr.splitlines() if line.startswith("stage 9:")]
@@ -106,6 +104,30 @@ def test_each_decoding_is_decoded_and_scored():
     assert [verb for verb, _ in found[-2:]] == ["pack", "pack"]
 
 
+def test_each_language_model_and_graph_is_made_by_stages_4_and_5():
+    answer, commands = dry_run(
+        ROOT / "egs/an4/ASR", "--stage", "4", "--stop-stage", "5", "--ngpu", "0",
+        "--lms", "conf/lm/*.yaml", "--neural-lms", "conf/neural_lm/*.yaml",
+        "--graphs", "conf/graph/*.yaml",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    made = [re.search(r"neve ([\w-]+) .*--config (\S+)", command).groups() for command in commands]
+    folder = ROOT / "egs/an4/ASR"
+    lms, neural, graphs = (
+        sorted(str(file.relative_to(folder)) for file in (folder / "conf" / name).glob("*.yaml"))
+        for name in ("lm", "neural_lm", "graph")
+    )
+    assert lms and neural and graphs
+    assert made[1:] == [
+        *(("lm", file) for file in ["conf/phone.yaml", *lms]),
+        *(("train-lm", file) for file in neural),
+        *(("graph", file) for file in ["conf/phone.yaml", *graphs]),
+    ]
+    assert "--ngpu 0" in commands[1 + 1 + len(lms)]
+    for file in (*lms, *neural, *graphs):
+        assert f"--config {file}" in commands[0]  # a mistake in any of them shows at once
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -115,6 +137,7 @@ def test_each_decoding_is_decoded_and_scored():
         (["--no-such-option", "1"], "there is no option --no-such-option"),
         (["--config", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
         (["--decodings", "conf/absent.yaml"], "there is no file conf/absent.yaml"),
+        (["--lms", "conf/absent/*.yaml"], "there is no file conf/absent/*.yaml"),
         (["stray"], "what is stray?"),
         (["--lm.ordr", "3"], "there is no key lm.ordr; the nearest key is lm.order"),
     ],

@@ -6,7 +6,14 @@ import dataclasses
 from pathlib import Path
 
 from neve.cli.main import open_stage
-from neve.decoding.config import FAST_BEAM_METHODS, GRAPH_METHODS, RESCORING_METHODS
+from neve.decoding.config import (
+    FAST_BEAM_METHODS,
+    GRAPH_METHODS,
+    LM_METHODS,
+    RESCORING_METHODS,
+    refuse_idle_lms,
+    searches_graph,
+)
 from neve.errors import ConfigError
 
 SECTIONS = (
@@ -32,10 +39,8 @@ def run(config, args) -> None:
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(splits)]
     inputs = [weights, *cuts, fbank / "frontend.json", Path(paths.lang)]
     inputs += [path for path in (graph, ctc_lang, own_lm) if path]
-    if decoding.method in RESCORING_METHODS and decoding.rescore_lm:
-        inputs.append(Path(decoding.rescore_lm))
-    if decoding.method in ("neural-rescoring", "modified-beam") and decoding.neural_lm:
-        inputs.append(Path(decoding.neural_lm))
+    refuse_idle_lms(decoding)
+    inputs += [Path(getattr(decoding, key)) for key in LM_METHODS if getattr(decoding, key)]
     if decoding.phrases:
         inputs.append(Path(decoding.phrases))
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
@@ -106,14 +111,14 @@ def own_lm_path(config) -> Path | None:
 
 def lm_names(config) -> str:
     """The language models that a decoding uses, by their directories, for tables of results."""
-    decoding, graph, names = config.decoding, config.graph, []
-    if decoding.method in GRAPH_METHODS and graph.kind == "HLG":
+    decoding, names = config.decoding, []
+    if searches_graph(decoding) and config.graph.kind in ("HLG", "LG"):
         names.append(Path(config.paths.lm).name)
-    if decoding.method in RESCORING_METHODS and decoding.rescore_lm:
-        names.append(Path(decoding.rescore_lm).parent.name)
-    if decoding.method in ("neural-rescoring", "modified-beam") and decoding.neural_lm:
-        model = Path(decoding.neural_lm)
-        names.append(model.parent.name if model.name == "model" else model.name)
+    for key, methods in LM_METHODS.items():
+        path = Path(getattr(decoding, key))
+        if path.name and decoding.method in methods:
+            own = path.name == "model" or path.suffix in (".arpa", ".gz", ".txt")
+            names.append(path.parent.name if own else path.name)
     return ", ".join(names)
 
 

@@ -14,6 +14,7 @@ from neve.costs import Cost, write_costs
 from neve.decoding.config import (
     FAST_BEAM_METHODS,
     GRAPH_METHODS,
+    LIST_RESCORING_METHODS,
     RESCORING_METHODS,
     DecodingConfig,
     searches_graph,
@@ -34,7 +35,8 @@ from neve.tensors import pick_device
 
 log = logging.getLogger(__name__)
 
-BEAM_METHODS = ("ctc-prefix-beam", "modified-beam", "beam")  # those that heed decoding.beam
+# Those that heed decoding.beam.
+BEAM_METHODS = ("ctc-prefix-beam", "modified-beam", "beam", *LIST_RESCORING_METHODS)
 
 
 def decode(
@@ -147,9 +149,12 @@ def encoded_batches(recognizer: Recognizer, batches: Iterable[dict], cost: Cost)
 
 
 def beam_sizes(options: DecodingConfig) -> str:
-    """The beams of a method in short: of lattices, that of the search / that of the output."""
-    if options.method in GRAPH_METHODS or options.method == "ctc-lattice":
-        search = f"{options.search_beam:g}"
+    """The beams of a method in short: of lattices, that of the search / that of the output; of
+    fast-beam, that of the search, contexts x states."""
+    search = f"{options.search_beam:g}"
+    if options.method in FAST_BEAM_METHODS:
+        return f"{search}, {options.max_contexts} x {options.max_states}"
+    if options.method in (*GRAPH_METHODS, "ctc-lattice"):
         return search if options.method == "graph" else f"{search} / {options.output_beam:g}"
     return str(options.beam) if options.method in BEAM_METHODS else ""
 
