@@ -36,6 +36,10 @@ class PathsConfig:
         " ctc_lang says; LM and graph are made of it",
     )
     lm: str = option("data/lm/${lm.order}gram_${lang.name}", "stage 4: n-gram LM and G")
+    token_lm: str = option(
+        "data/lm/${lm.order}gram_tokens_${lang.name}",
+        "stage 4, with lm.unit tokens: the n-gram LM of the tokens of `lang`",
+    )
     neural_lm: str = option(
         "data/lm/${neural_lm.model.kind}_${lang.name}-seed${neural_lm.training.seed}",
         "the training of a neural LM; its model directory is in it",

@@ -12,7 +12,10 @@ USES = ("paths",)
 
 def run(config, args) -> None:
     """Stage 4."""
-    manifests, lang = Path(config.paths.manifests), Path(config.paths.ctc_lang)
+    paths, manifests = config.paths, Path(config.paths.manifests)
+    tokens = config.lm.unit == "tokens"
+    lang, out = (paths.lang, paths.token_lm) if tokens else (paths.ctc_lang, paths.lm)
+    lang = Path(lang)
     train, dev = (
         [manifests / f"text_{split}" for split in splits]
         for splits in (config.data.train, config.data.dev)
@@ -20,9 +23,11 @@ def run(config, args) -> None:
     inputs = [lang / name for name in ("words.txt", "lexicon.txt", "tokens.txt")]
     inputs += [*train, *dev, *(Path(path) for path in config.lm.text)]
     inputs += [Path(path) for path in config.lm.interpolate]
+    if tokens and (lang / "bpe.model").exists():
+        inputs.append(lang / "bpe.model")
     if config.lm.arpa:
         inputs.append(Path(config.lm.arpa))
-    with open_stage("lm", config.paths.lm, inputs, config, args, SECTIONS) as stage:
+    with open_stage("lm", out, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return
         from neve.lm import build_lm

@@ -269,6 +269,9 @@ def maker(config, path: str) -> str:
         if path == place or path.startswith(place.rstrip("/") + "/"):
             how = f"`neve {verb}`, or ./run.sh --stage {number}" if verb else "./run.sh --stage 0"
             return f": stage {number} makes it ({how})"
+    for key, verb in (("neural_lm", "train-lm"), ("token_lm", "lm --lm.unit tokens")):
+        if path == getattr(config.decoding, key):
+            return f": `neve {verb}` makes it"
     return ""
 
 

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from neve.cli.decode import ctc_lang_path, graph_path
 from neve.cli.main import open_stage
-from neve.decoding.config import RESCORING_METHODS
+from neve.decoding.config import (
+    FUSION_METHODS,
+    LIST_RESCORING_METHODS,
+    LM_METHODS,
+    RESCORING_METHODS,
+)
 from neve.errors import ConfigError
 
 SECTIONS = ("model", "decoding", "!decoding.device", "!decoding.threads")
@@ -54,12 +59,17 @@ def check_method(decoding) -> None:
             ("nbest-oracle", "lattice-oracle", "fast-beam-nbest-oracle"), "the reference texts"
         ),
         "neural-rescoring": "decoding.neural_lm",
+        **dict.fromkeys(LIST_RESCORING_METHODS, "decoding.neural_lm or decoding.token_lm"),
         "attention-rescoring": "the attention decoder",
     }
     missing = needs.get(decoding.method)
     other = "graph, with the decoding.name of such a decoding"
-    if decoding.method == "modified-beam" and decoding.neural_lm:
-        missing, other = needs["neural-rescoring"], "modified-beam and decoding.neural_lm ''"
+    fused = [f"decoding.{key}" for key in LM_METHODS if getattr(decoding, key)]
+    if decoding.method in FUSION_METHODS and fused:
+        missing = " and ".join(fused)
+        other = f"{decoding.method} without, in a decoding of that name"
+    elif decoding.method in LIST_RESCORING_METHODS:
+        other = decoding.method.removesuffix("-rescoring")
     if missing:
         raise ConfigError(
             f"decoding.method {decoding.method} needs {missing}, which a model directory does not "

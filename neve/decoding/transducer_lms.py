@@ -97,8 +97,9 @@ class Listed(NamedTuple):
 class ListRescoring:
     """A transducer's search whose list language models put in a new order.
 
-    To be named before the search's class, `TransducerMethod`. Their log-probabilities, times their scales, are added to the score that the search gave; they
-    are computed once for all scales. `decoding.length_norm` holds for the new order as for the old.
+    To be named before the search's class, `TransducerMethod`. The log-probabilities of the models,
+    times their scales, are added to the score that the search gave; they are computed once for all
+    scales. `decoding.length_norm` holds for the new order as for the old.
     """
 
     fuses = False

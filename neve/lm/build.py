@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from neve.errors import NeveError
@@ -18,6 +18,7 @@ from neve.lm.grammar import arpa_to_fst
 from neve.lm.kneser_ney import estimate
 from neve.lm.mixture import best_weights, interpolate
 from neve.lm.pruning import entropy_prune
+from neve.lm.token_text import TokenText
 from neve.text import TextConfig, normalize
 
 log = logging.getLogger(__name__)
@@ -35,22 +36,28 @@ def build_lm(
     """Write lm.arpa and G.fst.txt to the directory `out`; the model in memory.
 
     It is estimated on text, or read from an ARPA file, mixed with others, and pruned, as `config`
-    says.
+    says. A model of tokens has no G.
 
     Args:
         config: the `lm` section.
         transcripts: training transcripts (Kaldi text files).
         lang: the lang directory; its words are those of G, and, with `config.vocabulary` lexicon,
-            the model knows all of them.
+            the model knows all of them (or all of its tokens).
         dev: transcripts whose perplexity is reported, and that weights are tuned on.
         text: normal form for the files in `config.text`.
 
     Raises NeveError for missing, empty or unusable text.
     """
     lexicon = Lang.load(lang)
+    lexicon.check_text(text)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    spelling = TokenText(lexicon) if config.unit == "tokens" else None
     memory = memory_bytes(config.memory)
+
+    def texts(paths: Sequence) -> Iterator[list[str]]:
+        return spelling.spelled(_texts(paths)) if spelling else _texts(paths)
+
     given = [read_arpa(path) for path in config.interpolate]
     alone = bool(config.arpa or config.text or (config.transcripts and transcripts))
     weights = mixture_weights(config.weights, len(given) + alone) if given else None
@@ -59,13 +66,17 @@ def build_lm(
         if config.arpa:
             models = [read_arpa(config.arpa), *given]
         elif alone or not given:
-            vocabulary = lexicon.vocabulary if config.vocabulary != "text" else ()
+            known = spelling.names if spelling else lexicon.vocabulary
+            vocabulary = known if config.vocabulary != "text" else []
+            if lexicon.unk_model != "none" and not spelling:  # to be found, it has to be in G
+                vocabulary = [*vocabulary, lexicon.unk_word]
             sentences = _Sentences(config, transcripts, lexicon, text)
             only = None
-            if config.vocabulary == "lexicon-only":  # the classes are known when all is read
+            if config.vocabulary == "lexicon-only" and not spelling:
+                # the classes are known when all is read
                 only = itertools.chain(vocabulary, [lexicon.unk_word], sentences.classes)
             estimated = estimate(
-                sentences,
+                spelling.spelled(sentences) if spelling else sentences,
                 config.order,
                 vocabulary,
                 discount_fallback=config.discount_fallback or None,
@@ -76,17 +87,18 @@ def build_lm(
                 share=sentences.share if sentences.plain else None,
             )
             models = [estimated, *given]
-        model = _mixed(models, weights, dev) if given else models[0]
+        model = _mixed(models, weights, dev and texts(dev)) if given else models[0]
         if config.prune_entropy or config.max_ngrams:
             for path in dev:
-                log.info("%s, before pruning: %s", path, model.perplexity(_texts([path])))
+                log.info("%s, before pruning: %s", path, model.perplexity(texts([path])))
             model = entropy_prune(model, config.prune_entropy, config.max_ngrams)
         write_arpa(model, out / "lm.arpa")
         sizes = (f"{len(level)} {n}-grams" for n, level in enumerate(model.levels, start=1))
         log.info("%s: %s", out / "lm.arpa", ", ".join(sizes))
         for path in dev:
-            log.info("%s: %s", path, model.perplexity(_texts([path])))
-        arpa_to_fst(out / "lm.arpa", Path(lang) / "words.txt", out / "G.fst.txt", model=model)
+            log.info("%s: %s", path, model.perplexity(texts([path])))
+        if not spelling:
+            arpa_to_fst(out / "lm.arpa", Path(lang) / "words.txt", out / "G.fst.txt", model=model)
         return in_memory(model)
 
 
@@ -95,7 +107,7 @@ def _texts(paths: Sequence[str | os.PathLike]) -> Iterator[list[str]]:
         yield from read_transcripts(path).values()
 
 
-def _mixed(models: list[ArpaLm], weights: list[float] | None, dev: Sequence) -> ArpaLm:
+def _mixed(models: list[ArpaLm], weights: list[float] | None, dev: Iterable) -> ArpaLm:
     """The mixture of `models`; the weights are tuned on `dev` if there are none."""
     if weights is None:
         if not dev:
@@ -103,12 +115,13 @@ def _mixed(models: list[ArpaLm], weights: list[float] | None, dev: Sequence) -> 
                 "lm.weights is auto, but there are no dev transcripts (data.dev) to tune the "
                 "weights of the mixture on; name a dev set, or give the weights"
             )
-        weights = best_weights(models, _texts(dev))
+        weights = best_weights(models, dev)
     return interpolate(models, weights)
 
 
 class _Sentences:
-    """The words of each sentence; unknown words as the lang directory's word for them, if any.
+    """The words of each sentence; unknown words as the lang directory's word for them, if any, in
+    a model of words.
 
     classes: those that were met. plain: whether `share` can say which part of the text has been
     read: no file is compressed.
@@ -123,6 +136,8 @@ class _Sentences:
     ):
         self.transcripts = transcripts if config.transcripts else ()
         self.files, self.lang, self.text = config.text, lang, text
+        self.as_unknown = lang.oov == "unk" and lang.unk_word in lang.words
+        self.as_unknown &= config.unit == "words"
         if not self.files and not self.transcripts:
             raise NeveError(
                 "there is no text for the language model: set lm.transcripts to true, or name files"
@@ -140,7 +155,7 @@ class _Sentences:
 
     def __iter__(self) -> Iterator[list[str]]:
         lang = self.lang
-        unknown = lang.unk_word if lang.oov == "unk" and lang.unk_word in lang.words else ""
+        unknown = lang.unk_word if self.as_unknown else ""
 
         def mapped(words: list[str]) -> list[str]:
             self.classes.update(word for word in words if word[0] == "$" and is_class(word))

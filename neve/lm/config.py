@@ -11,6 +11,12 @@ from neve.errors import ConfigError
 
 @dataclass
 class LmConfig:
+    unit: str = option(
+        "words",
+        "what the n-grams are made of: words, or the tokens of the lang directory of a transducer, "
+        "for decoding.token_lm (an ARPA file alone, in paths.token_lm)",
+        choices=("words", "tokens"),
+    )
     order: int = option(3, "words an n-gram has at most; 1 or more")
     arpa: str = option("", "an ARPA file (also .gz) to use instead of estimating a model")
     text: list[str] = option(

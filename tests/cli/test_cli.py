@@ -154,6 +154,29 @@ def test_a_missing_input_names_its_stage(tmp_path, monkeypatch, capsys, verb, me
     assert not list(tmp_path.rglob("*.partial*"))
 
 
+@pytest.mark.parametrize(
+    "method, key, message",
+    [
+        ("beam", "token-lm", "there is no x: `neve lm --lm.unit tokens` makes it"),
+        ("greedy", "neural-lm", "there is no x: `neve train-lm` makes it"),
+        ("mbr", "token-lm", "method mbr has no use for it; those that have are greedy, modified-"),
+        ("ctc-greedy", "neural-lm", "no use for it; those that have are neural-rescoring, greedy"),
+        ("beam", "rescore-lm", "have are nbest-rescoring, whole-lattice-rescoring"),
+    ],
+)
+def test_language_models_of_a_decoding(tmp_path, monkeypatch, capsys, method, key, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("exp/ctc-seed0/averaged.pt", "data/fbank/frontend.json", "data/lang_phone/x"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    splits = ["--decoding.splits", "[]", "--data.dev", "[]", "--data.test", "[]"]
+    splits += ["--graph.kind", "HL"]
+    (tmp_path / "data/graphs/phone_3gram/HL").mkdir(parents=True)
+    assert main(["decode", *splits, "--decoding.method", method, f"--decoding.{key}", "x"]) == 1
+    assert message in capsys.readouterr().err
+
+
 @pytest.fixture
 def launched(tmp_path, monkeypatch):
     """Calls of `launch`, which starts nothing; the working directory has what training reads."""
@@ -178,6 +201,8 @@ def launched(tmp_path, monkeypatch):
         (["neural-rescoring"], "needs decoding.neural_lm"),
         (["modified-beam"], ""),
         (["modified-beam", "--decoding.neural-lm", "lm"], "needs decoding.neural_lm"),
+        (["beam", "--decoding.token-lm", "lm.arpa"], "needs decoding.token_lm, which"),
+        (["beam-rescoring"], "needs decoding.neural_lm or decoding.token_lm"),
     ],
 )
 def test_what_a_model_directory_cannot_decode_is_not_packed(

@@ -109,3 +109,37 @@ def test_a_vocabulary_of_a_million_words(tmp_path):
     assert len(model.words) == 1_000_003 and parts.words == model.words
     assert np.array_equal(model.levels[0].log_prob, np.asarray(parts.levels[0].log_prob))
     assert model.log_prob(["w1"], "w77") == parts.log_prob(["w1"], "w77") > -8.0
+
+
+def test_a_model_of_tokens(corpus, tmp_path, caplog):
+    caplog.set_level("INFO")
+    (corpus / "strange.txt").write_text("yes stranger\nno no\n")
+    config = LmConfig(unit="tokens", order=2, text=[str(corpus / "strange.txt")])
+    train, dev = [corpus / "text_train"], [corpus / "text_dev"]
+    model = build_lm(config, train, corpus / "lang", tmp_path / "phones", dev=dev)
+    assert [path.name for path in (tmp_path / "phones").iterdir()] == ["lm.arpa"]
+    assert "1 sentences have words that" in caplog.text and "left out: stranger" in caplog.text
+    assert "text_dev: 2 sentences, 5 words, 0 OOVs" in caplog.text
+    # the same as the text of the tokens gives, with all tokens of the lang directory
+    text = [" ".join(word[0].upper() for word in line.split()) for line in [*TEXT, "no no"]]
+    wanted = estimate(text, 2, ["Y", "N", "M", "V"], discount_fallback=(0.5, 1.0, 1.5))
+    assert model.words == wanted.words == ["<unk>", "<s>", "</s>", "M", "N", "V", "Y"]
+    assert model.score("Y N V") == pytest.approx(wanted.score("Y N V"), abs=1e-9)
+    assert read_arpa(tmp_path / "phones/lm.arpa").score("Y") == pytest.approx(
+        model.score("Y"), abs=1e-5
+    )
+
+
+def test_what_characters_cannot_spell_is_no_part_of_their_model(corpus, tmp_path):
+    (tmp_path / "text_train").write_text("u1 yes no\nu2 no\n")
+    settings = LangConfig(kind="char", oov="unk", write_pt=False)
+    build_lang(settings, [tmp_path / "text_train"], None, tmp_path / "char")
+    config = LmConfig(unit="tokens", order=2, text=[str(corpus / "more.txt")], transcripts=False)
+    with pytest.raises(NeveError, match="not one word in it"):  # they all have a word with m or v
+        build_lm(config, [], tmp_path / "char", tmp_path / "none")
+    (tmp_path / "more.txt").write_text("yes november\nyes noon\n")
+    config.text = [str(tmp_path / "more.txt")]
+    model = build_lm(config, [], tmp_path / "char", tmp_path / "lm")
+    assert set(model.words) == {"<unk>", "<s>", "</s>", *"yesno", "\u2581"}
+    seen = set(zip(model.ngrams(2), model.levels[1].count.tolist()))
+    assert ("\u2581 y", 1) in seen and ("o o", 1) in seen
