@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -243,20 +243,15 @@ class RnntDecodingStreams:
         self._check_alive("terminate_and_flush_to_streams")
         self._terminated = True
         frames = self._frames
-        before = [np.array(self._first_states), *(np.diff(frame.splits) for frame in frames)]
-        num_states = np.stack(before[:-1]) if frames else None
         for i, stream in enumerate(self.src_streams):
             stream._sizes = (self.config.vocab_size, self.config.decoder_history_len)
             states = slice(self._splits[i], self._splits[i + 1])
             stream._keys, stream._scores = self._keys[states], self._scores[states]
-            if frames:
-                parts = [slice(*frame.arc_splits[i : i + 2]) for frame in frames]
-                columns = [
-                    np.concatenate([getattr(f, name)[part] for f, part in zip(frames, parts)])
-                    for name in ("src", "dst", "arcs", "arc_scores")
-                ]
-                counts = np.array([part.stop - part.start for part in parts])
-                stream._history.append(_Frames(num_states[:, i], counts, *columns))
+        if frames:
+            before = [np.array(self._first_states), *(np.diff(frame.splits) for frame in frames)]
+            num_states = np.stack(before[:-1])
+            for i, part in enumerate(_by_stream(frames)):
+                self.src_streams[i]._history.append(_Frames(num_states[:, i], *part))
         self._frames = []
 
     def format_output(self, num_frames: Sequence[int], allow_partial: bool = False) -> FsaVec:
@@ -316,6 +311,25 @@ def _batches(streams: Sequence[RnntDecodingStream]) -> list[tuple[_SearchGraph, 
         else:
             batches.append((stream._graph, i, i + 1))
     return batches
+
+
+def _by_stream(frames: Sequence[Frame]) -> Iterator[tuple[np.ndarray, ...]]:
+    """(arcs of each frame, src, dst, arcs, arc_scores) of each stream, over all frames."""
+    counts = np.stack([np.diff(frame.arc_splits) for frame in frames])
+    # the arcs of a frame lie stream by stream; in the end those of a stream lie frame by frame
+    new = np.cumsum(counts.T) - counts.T.ravel()
+    shifts = new.reshape(counts.T.shape).T.ravel() - (np.cumsum(counts) - counts.ravel())
+    place = np.arange(counts.sum()) + np.repeat(shifts, counts.ravel())
+    columns = []
+    for name in ("src", "dst", "arcs", "arc_scores"):
+        values = np.concatenate([getattr(frame, name) for frame in frames])
+        column = np.empty_like(values)
+        column[place] = values
+        columns.append(column)
+    ends = np.cumsum(counts.sum(axis=0))
+    for i, end in enumerate(ends):
+        part = slice(end - counts[:, i].sum(), end)
+        yield counts[:, i], *(column[part] for column in columns)
 
 
 def _joined(frames: Sequence[Frame]) -> Frame:

@@ -61,22 +61,16 @@ class Histories:
         if not self.context_size:
             self._advance(nodes)
             return self.contexts.rows(nodes)
-        return self.of_contexts([self.last[node] for node in nodes])
-
-    def of_contexts(self, keys: list[tuple[int, ...]]) -> Tensor:
-        """(M, J) projected outputs of a stateless predictor after contexts as `last` has them."""
+        keys = [self.last[node] for node in nodes]
         if len(self.contexts) > MOST_CONTEXTS:
             self.contexts.clear()
         missing: dict[int, dict[tuple, None]] = {}
         for key in keys:
             if key not in self.contexts:
                 missing.setdefault(len(key), {})[key] = None
-        for length, contexts in missing.items():
+        for contexts in missing.values():
             tokens = torch.tensor(list(contexts), device=self.device)
-            state = self.model.predictor.init_state(len(contexts), self.device)
-            for place in range(length):
-                output, state = self.model.predictor.step(tokens[:, place], state)
-            self.contexts.add(contexts, self.model.joiner.project_predictor(output))
+            self.contexts.add(contexts, outputs_after(self.model, tokens))
         return self.contexts.rows(keys)
 
     def _advance(self, nodes: list[int]) -> None:
@@ -100,6 +94,14 @@ class Histories:
             self.states = [Outputs() for _ in parts]
         for table, part in zip(self.states, parts):
             table.add(nodes, part)
+
+
+def outputs_after(model, tokens: Tensor) -> Tensor:
+    """(M, J) projected outputs of the predictor after (M, U) tokens, all that came before."""
+    state = model.predictor.init_state(len(tokens), tokens.device)
+    for place in range(tokens.shape[1]):
+        output, state = model.predictor.step(tokens[:, place], state)
+    return model.joiner.project_predictor(output)
 
 
 class Outputs:
