@@ -7,7 +7,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 stage=0
 stop_stage=9
+only="0 1 2 3 4 5 6 7 8 9"
 config=conf/default.yaml
+with=
 seeds=0
 train_jobs=1
 lms=
@@ -29,7 +31,9 @@ Takes a corpus through the stages
   0 download  1 prepare  2 features  3 lang  4 lm  5 graph  6 train  7 decode  8 score  9 pack
 
   --stage N, --stop-stage N   the first and the last stage to run ($stage, $stop_stage)
+  --only \"5 7 8\"   of these stages, only the ones in the list (all)
   --config FILE    YAML file of configuration keys ($config)
+  --with \"A.yaml B.yaml\"  files of further keys, read after the configuration (none)
   --seeds \"0 1\"    stages 6 to 9 are run for each of these ($seeds)
   --train-jobs N   seeds to train at the same time ($train_jobs); set training.threads to what each has
   --decodings \"A.yaml B.yaml\"  stages 7 and 8 are run for each of these files of keys, read after
@@ -71,7 +75,7 @@ run() {
 
 # Whether stage $1 is to be run; says so.
 wanted() {
-  [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] || return 1
+  [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] && [[ " $only " == *" $1 "* ]] || return 1
   say
   say "stage $1: $2"
 }
@@ -106,9 +110,9 @@ done
   _option_error "there is nothing to do from --stage $stage to --stop-stage $stop_stage"
 [[ $train_jobs =~ ^[1-9][0-9]*$ ]] || _option_error "--train-jobs takes 1 or more, not '$train_jobs'"
 others=()
-for file in $config $lms $neural_lms $graphs $decodings; do # which may be patterns
+for file in $config $with $lms $neural_lms $graphs $decodings; do # which may be patterns
   [ -f "$file" ] || _option_error "there is no file $file here ($PWD)"
-  [ "$file" = "$config" ] || others+=(--config "$file")
+  [[ " $config $with " == *" $file "* ]] || others+=(--config "$file")
 done
 
 if ! "$dry_run"; then
@@ -118,7 +122,9 @@ fi
 # shellcheck source=cmd.sh
 . "$root/cmd.sh"
 
-common=(--config "$config" --paths.experiments "$expdir" "${overrides[@]}")
+common=()
+for file in $config $with; do common+=(--config "$file"); done
+common+=(--paths.experiments "$expdir" "${overrides[@]}")
 flags=()
 [ -z "$nj" ] || flags+=(--nj "$nj")
 "$wait" && flags+=(--wait)
