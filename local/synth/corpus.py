@@ -55,11 +55,10 @@ def make_audio(corpus, splits, studio, rate, scripts, nj):
         studio: a function at the top of a module; it is called once in each process, and what it
             returns has `record(utterance)`: samples (N,) int16, and facts for the manifests.
         rate: the sampling rate of these samples, Hz.
-        scripts: files of the recipe that the audio depends on.
+        scripts: files of the recipe that the sound of an utterance depends on.
         nj: processes.
     """
-    sizes = {split: len(some) for split, some in splits.items()}
-    wanted = _description(scripts, sizes)
+    wanted = _description(scripts, splits)
     made = corpus / "corpus.json"
     if made.is_file() and made.read_text(encoding="utf-8") == wanted:
         print(f"{corpus} is complete already")
@@ -87,14 +86,18 @@ def make_audio(corpus, splits, studio, rate, scripts, nj):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _description(scripts, sizes):
-    """What the audio depends on, as a line of JSON: the scripts, eSpeak NG, the sizes."""
+def _description(scripts, splits):
+    """What the audio depends on, as a line of JSON: scripts, eSpeak NG, what is said by whom."""
     import espeakng_loader
 
     library = Path(espeakng_loader.get_library_path()).read_bytes()
-    sources = b"".join(path.read_bytes() for path in (*scripts, *sorted(HERE.glob("*.py"))))
+    own = [HERE / name for name in ("speak.py", "acoustics.py", "corpus.py")]
+    sources = b"".join(path.read_bytes() for path in (*scripts, *own))
+    said = "".join(f"{utterance}\n" for some in splits.values() for utterance in some).encode()
     return json.dumps({"scripts": hashlib.sha256(sources).hexdigest(),
-                       "espeak": hashlib.sha256(library).hexdigest(), "sizes": sizes}) + "\n"
+                       "espeak": hashlib.sha256(library).hexdigest(),
+                       "utterances": hashlib.sha256(said).hexdigest(),
+                       "sizes": {split: len(some) for split, some in splits.items()}}) + "\n"
 
 
 def _speak_some(job):

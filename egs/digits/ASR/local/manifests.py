@@ -28,7 +28,7 @@ SAMPLING_RATE = 16000
 def main():
     args = options(__doc__)
     corpus, splits = args.download / "digits", utterances()
-    scripts = [HERE / name for name in ("manifests.py", "texts.py", "voices.py")]
+    scripts = [HERE / name for name in ("manifests.py", "texts.py", "voices.py")]  # and babble
     make_audio(corpus, splits, studio, SAMPLING_RATE, scripts, args.nj)
     write_manifests(corpus, splits, args.out)
     shutil.copyfile(HERE / "lexicon.txt", args.out / "lexicon.txt")
