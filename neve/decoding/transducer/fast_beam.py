@@ -10,14 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neve.decoding.transducer.histories import Histories
+from neve.decoding.transducer.histories import MOST_CONTEXTS, outputs_after
 from neve.decoding.transducer.paths import token_log_probs
 from neve.errors import ConfigError
-from neve.fsa import Fsa, FsaVec, RnntDecodingConfig, RnntDecodingStream, RnntDecodingStreams
-from neve.fsa import connect as without_dead_ends
+from neve.fsa import (
+    Fsa,
+    FsaVec,
+    RnntDecodingConfig,
+    RnntDecodingStream,
+    RnntDecodingStreams,
+    connect,
+)
 
 EVERYTHING = 1e30  # a beam that keeps all that is possible
 
@@ -35,7 +42,7 @@ def fast_beam_search(
     blank_penalty: float = 0.0,
     temperature: float = 1.0,
     allow_partial: bool = True,
-    histories: Histories | None = None,
+    contexts: Contexts | None = None,
 ) -> FsaVec:
     """The lattice of each utterance of a batch.
 
@@ -54,7 +61,7 @@ def fast_beam_search(
         blank_penalty: taken from the logit of blank.
         temperature: logits are divided by this.
         allow_partial: an utterance that nowhere can end may end anywhere.
-        histories: with what is known from other batches.
+        contexts: with what is known from other batches.
 
     Returns:
         N lattices without dead ends, their states in order of time, empty where there is no path.
@@ -64,14 +71,8 @@ def fast_beam_search(
     Raises:
         ConfigError: the predictor looks at all tokens.
     """
-    histories = histories or Histories(model, encoder_out.device)
-    if not histories.context_size:
-        raise ConfigError(
-            "fast-beam needs a predictor that sees the last tokens only (model.predictor "
-            "stateless); with others take modified-beam"
-        )
-    vocab_size = model.joiner.output.out_features
-    limits = (vocab_size, histories.context_size, beam, max_states, max_contexts)
+    contexts = contexts or Contexts(model, encoder_out.device)
+    limits = (contexts.vocab_size, contexts.size, beam, max_states, max_contexts)
     encoded = model.joiner.project(encoder_out)
     lengths = [int(length) for length in lengths]
     graph = numbered(graph)
@@ -82,10 +83,10 @@ def fast_beam_search(
         decoding = RnntDecodingStreams([streams[row] for row in rows], RnntDecodingConfig(*limits))
         index = torch.tensor(rows)
         for frame in range(begin, end):
-            shape, contexts = decoding.get_contexts()
-            seen = histories.of_contexts(list(map(_said, contexts.tolist())))
+            shape, symbols = decoding.get_contexts()
             owners = index[shape.row_ids(1).long()].to(encoded.device)
-            logits = model.joiner.join(encoded[owners, frame], seen)
+            heard = encoded[:, frame].index_select(0, owners)
+            logits = model.joiner.join(heard, contexts.outputs(symbols.numpy()))
             decoding.advance(token_log_probs(logits, blank_penalty, temperature))
         decoding.terminate_and_flush_to_streams()
         begin = end
@@ -102,12 +103,76 @@ def numbered(graph: Fsa) -> Fsa:
     return graph
 
 
-def _said(context: list[int]) -> tuple[int, ...]:
-    """The tokens of a context of the streams, in which blanks stand before the first."""
-    for place, token in enumerate(context):
-        if token:
-            return tuple(context[max(0, place - 1) :])
-    return (0,)
+class Contexts:
+    """What a stateless predictor says after its last tokens, computed once for each context.
+
+    Args:
+        model: has `predictor` and `joiner`.
+        device: where they compute.
+
+    Raises:
+        ConfigError: the predictor looks at all tokens.
+    """
+
+    def __init__(self, model, device: torch.device):
+        self.model, self.device = model, device
+        self.size = getattr(model.predictor, "context_size", 0) or 0
+        if not self.size:
+            raise ConfigError(
+                "fast-beam needs a predictor that sees the last tokens only (model.predictor "
+                "stateless); with others take modified-beam"
+            )
+        self.vocab_size = model.joiner.output.out_features
+        self._clear()
+
+    def _clear(self) -> None:
+        self._numbers = np.empty(0, np.int64)  # of known contexts, sorted, and their rows
+        self._rows = np.empty(0, np.int64)
+        self._table = torch.empty(0, device=self.device)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @torch.inference_mode()
+    def outputs(self, contexts: np.ndarray) -> Tensor:
+        """(M, J) projected outputs after (M, size) tokens, blanks before the first."""
+        powers = self.vocab_size ** np.arange(self.size - 1, -1, -1, dtype=np.int64)
+        wanted = contexts.astype(np.int64) @ powers
+        place = self._places(wanted)
+        missing = place < 0
+        if missing.any():
+            if len(self) > MOST_CONTEXTS:
+                self._clear()
+                missing[:] = True
+            new, first = np.unique(wanted[missing], return_index=True)
+            self._add(new, contexts[missing][first])
+            place = self._places(wanted)
+        return self._table[torch.from_numpy(place).to(self.device)]
+
+    def _places(self, wanted: np.ndarray) -> np.ndarray:
+        """The rows of contexts by their numbers, -1 for those that are not known."""
+        if not len(self):
+            return np.full(len(wanted), -1)
+        near = np.searchsorted(self._numbers, wanted).clip(max=len(self) - 1)
+        return np.where(self._numbers[near] == wanted, self._rows[near], -1)
+
+    def _add(self, numbers: np.ndarray, contexts: np.ndarray) -> None:
+        begin = len(self)
+        rows = torch.empty(0, device=self.device)
+        # a history that is shorter than the context begins with one blank, and nothing before it
+        blanks = np.cumprod(contexts == 0, axis=1).sum(axis=1)
+        for count in np.unique(blanks).tolist():
+            alike = blanks == count
+            tokens = contexts[alike][:, max(0, count - 1) :]
+            found = outputs_after(self.model, torch.from_numpy(tokens).long().to(self.device))
+            if not len(rows):
+                rows = found.new_empty((len(numbers), found.shape[1]))
+            rows[torch.from_numpy(np.flatnonzero(alike)).to(self.device)] = found
+        self._table = torch.cat((self._table, rows)) if begin else rows
+        all_numbers = np.concatenate((self._numbers, numbers))
+        order = np.argsort(all_numbers)
+        self._numbers = all_numbers[order]
+        self._rows = np.concatenate((self._rows, np.arange(begin, begin + len(numbers))))[order]
 
 
 def _ended(streams, lengths, limits, graph: Fsa, allow_partial: bool) -> FsaVec:
@@ -124,4 +189,4 @@ def _ended(streams, lengths, limits, graph: Fsa, allow_partial: bool) -> FsaVec:
     own = ends & (arcs >= 0) & (graph.labels[arcs] == -1)
     lattices.scores = torch.where(own, graph.scores[arcs], lattices.scores)
     lattices.graph_arc = torch.where(ends & ~own, -1, lattices.graph_arc)
-    return without_dead_ends(lattices)
+    return connect(lattices)

@@ -8,9 +8,7 @@ does where it decodes with LG.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +19,7 @@ from torch import Tensor
 from neve.decoding.methods import Scales, TransducerMethod
 from neve.decoding.oracle import needed
 from neve.decoding.times import TokenSpan, words_of_spans
-from neve.decoding.transducer.fast_beam import fast_beam_search, numbered
-from neve.decoding.transducer.histories import Histories
+from neve.decoding.transducer.fast_beam import Contexts, fast_beam_search, numbered
 from neve.decoding.transducer.paths import token_log_probs
 from neve.errors import ConfigError
 from neve.fsa import Fsa, FsaVec, Graph, random_paths, shortest_path
@@ -33,6 +30,7 @@ from neve.lang import Lang
 from neve.results import Hypothesis
 
 NOTHING = -1e30  # the score of what was not found
+CHUNK = 4096  # tokens whose log-probabilities are computed at once
 
 
 class FoundPath(NamedTuple):
@@ -72,17 +70,13 @@ class FastBeam(TransducerMethod):
         for key in ("search_beam", "max_states", "max_contexts", "num_paths", "nbest_scale"):
             if not getattr(config, key) > 0:
                 raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
-        if not getattr(model.predictor, "context_size", 0):
-            raise ConfigError(
-                f"decoding.method {config.method} needs a predictor that sees the last tokens only "
-                "(model.predictor stateless); with others take modified-beam"
-            )
+        self.seen = Contexts(model, self.device)
         self.with_words = config.fast_beam_graph == "LG"
         if self.with_words:
             self.graph = _checked(graph, lang)
             self.scales = (*self.scales, "word_score", "lm_scale")
         else:
-            self.graph = any_tokens(model.joiner.output.out_features)
+            self.graph = any_tokens(self.seen.vocab_size)
         spoken = self.graph.aux_values > 0
         counts = np.concatenate(([0], np.cumsum(spoken)))
         self.said_splits = counts[self.graph.aux_splits].astype(np.int32)
@@ -114,7 +108,7 @@ class FastBeam(TransducerMethod):
             blank_penalty=scales.blank_penalty,
             temperature=config.temperature,
             allow_partial=config.allow_partial,
-            histories=Histories(self.model, self.device, self.contexts),
+            contexts=self.seen,
         )
         best = shortest_path(lattices)
         splits, arcs = best.arc_splits.tolist(), best.graph_arc.numpy()
@@ -195,18 +189,17 @@ class FastBeam(TransducerMethod):
 
     def hypotheses(self, found: Found, chosen: list[list[FoundPath]]) -> list[list[Hypothesis]]:
         """The hypotheses of paths, of each utterance."""
-        histories = Histories(self.model, self.device, self.contexts)
-        rows, frames, nodes, tokens = [], [], [], []
+        rows, frames, tokens, contexts = [], [], [], []
         for row, paths in enumerate(chosen):
             for path in paths:
-                node = 0
+                said = [0] * self.seen.size
                 for frame, token in self._tokens(path):
                     rows.append(row)
                     frames.append(frame)
-                    nodes.append(node)
                     tokens.append(token)
-                    node = histories.extend(node, token)
-        log_probs = iter(self._log_probs(found, histories, rows, frames, nodes, tokens))
+                    contexts.append(said)
+                    said = [*said[1:], token]
+        log_probs = iter(self._log_probs(found, rows, frames, tokens, contexts))
         result = []
         for partial, paths in zip(found.partial, chosen):
             made = []
@@ -226,18 +219,16 @@ class FastBeam(TransducerMethod):
         return list(zip(frames.tolist(), labels[frames].tolist()))
 
     @torch.inference_mode()
-    def _log_probs(self, found: Found, histories, rows, frames, nodes, tokens) -> list[float]:
+    def _log_probs(self, found: Found, rows, frames, tokens, contexts) -> list[float]:
         """Of each token, as in `TokenPath`."""
-        if not rows:
-            return []
-        joiner = self.model.joiner
-        log_probs, size = [], 4096
-        for part in (slice(begin, begin + size) for begin in range(0, len(rows), size)):
-            encoded = joiner.project(found.outputs[torch.tensor(rows[part]), frames[part]])
-            logits = joiner.join(encoded, histories.outputs(nodes[part]))
+        joiner, log_probs = self.model.joiner, []
+        for begin in range(0, len(rows), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            heard = joiner.project(found.outputs[torch.tensor(rows[part]), frames[part]])
+            logits = joiner.join(heard, self.seen.outputs(np.array(contexts[part])))
             scores = token_log_probs(logits, found.scales.blank_penalty, self.config.temperature)
-            emission = torch.logsumexp(scores[:, 1:], dim=-1)
             own = scores[torch.arange(len(scores)), tokens[part]]
+            emission = torch.logsumexp(scores[:, 1:], dim=-1)
             log_probs += (own - emission).clamp(max=0.0).tolist()
         return log_probs
 
@@ -267,31 +258,29 @@ class FastBeamNbest(FastBeam):
     def second_pass(self, found, scales, texts=None):
         return self.hypotheses(found, [self.different(paths) for paths in found.paths])
 
-    def different(self, paths: list[FoundPath], key: Callable | None = None) -> list[FoundPath]:
-        """The first `decoding.nbest` of different texts; key: of texts, what comes first."""
+    def different(self, paths: list[FoundPath]) -> list[FoundPath]:
+        """The first of different texts, `decoding.nbest` at most."""
         first: dict[str, FoundPath] = {}
         for path in paths:
+            if len(first) == self.config.nbest:
+                break
             first.setdefault(self.text(path.said), path)
-        texts = sorted(first, key=key) if key else first
-        return [first[text] for text in list(texts)[: self.config.nbest]]
+        return list(first.values())
 
 
 class FastBeamNbestOracle(FastBeamNbest):
     """The n-best list by its word errors; of equals, by its scores."""
 
     def second_pass(self, found, scales, texts=None):
+        from kaldialign import edit_distance
+
         chosen = []
         for paths, text in zip(found.paths, needed(texts, self.config.method)):
-            errors = functools.partial(_errors, text.split())
-            chosen.append(self.different(paths, errors))
+            reference = text.split()
+            errors = [edit_distance(reference, self.text(path.said).split()) for path in paths]
+            order = np.argsort([each["total"] for each in errors], kind="stable")
+            chosen.append(self.different([paths[place] for place in order]))
         return self.hypotheses(found, chosen)
-
-
-def _errors(reference: list[str], text: str) -> int:
-    """The word errors of a text."""
-    from kaldialign import edit_distance
-
-    return edit_distance(reference, text.split())["total"]
 
 
 def gather_lengths(splits: np.ndarray, index: np.ndarray) -> np.ndarray:
