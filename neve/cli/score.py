@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neve.cli.main import open_stage
 
-SECTIONS = ("scoring",)
+SECTIONS = ("scoring", "!scoring.terms", "!scoring.compare")
 USES = ("tag", "title", "paths")
 
 
@@ -16,6 +16,7 @@ def run(config, args) -> None:
     paths = config.paths
     curves = Path(paths.exp) / "curves.jsonl"
     inputs = [Path(paths.decode), *([curves] if curves.exists() else [])]
+    inputs += [Path(config.scoring.terms)] if config.scoring.terms else []
     with open_stage("score", paths.report, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return

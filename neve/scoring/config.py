@@ -20,6 +20,16 @@ class ScoringConfig:
     duration_bins: list[float] = option(
         [2.0, 5.0, 10.0, 20.0], "limits between the rows of the breakdown by duration, in seconds"
     )
+    terms: str = option(
+        "",
+        "a file of terms, one a line in the form of the transcripts, whose recall and precision "
+        "are counted; empty: none",
+    )
+    compare: dict[str, str] = option(
+        {},
+        "systems to compare on one page and in RESULTS.md, as {name: tag/decoding}; the first is "
+        "what the others are held against",
+    )
     cer_spaces: bool = option(True, "count the space between words as a character (as jiwer does)")
     missing_reference: str = option(
         "error",

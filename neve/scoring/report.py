@@ -13,7 +13,8 @@ from .analysis import Row, SplitScore
 from .config import ScoringConfig
 from .curves import Curves, line_chart
 from .summary import Summary
-from .writers import interval_text, length_text, percent, ranked
+from .terms import TermCounts, all_terms
+from .writers import interval_text, length_text, most_missed, percent, ranked, share
 
 
 class Html(str):
@@ -164,6 +165,16 @@ def _split(number: int, score: SplitScore, summary: Summary, config: ScoringConf
         ),
         _card(length_text(summary.seconds), "of speech", _some(summary.utterances, "utterance")),
     ]
+    if summary.terms:
+        total = all_terms(summary.terms)
+        cards.append(
+            _card(
+                f"{share(total.recall)} %",
+                "recall of the listed terms",
+                f"{total.correct} of {total.reference} said",
+                f"precision {share(total.precision)} %, {total.hypothesis} recognised",
+            )
+        )
     parts = [
         Html(f'<h2 id="set-{number}">{escape(score.split)}</h2>'),
         _tag("div", Html("".join(cards)), "cards"),
@@ -177,6 +188,8 @@ def _split(number: int, score: SplitScore, summary: Summary, config: ScoringConf
     if summary.checked:
         parts.append(_tag("p", summary.checked + ".", "soft"))
     parts += [_breakdown(name, rows) for name, rows in summary.breakdowns.items()]
+    if summary.terms:
+        parts.append(_terms(summary.terms))
     parts.append(_confusions(score, config.top_confusions))
     parts.append(_recall(score, config.top_confusions))
     parts.append(_calibration(summary))
@@ -266,6 +279,15 @@ def _recall(score: SplitScore, top: int) -> Html:
     )  # fmt: skip
     title = escape(_shown("Words with most errors", wrong, top))
     return Html(f"<details><summary>{title}</summary>{table}</details>")
+
+
+def _terms(terms: Sequence[TermCounts]) -> Html:
+    rows = [
+        (t.term, share(t.recall), share(t.precision), t.reference, t.hypothesis, t.correct)
+        for t in most_missed(terms)
+    ]
+    header = ["term", "recall %", "precision %", "said", "recognised", "correct"]
+    return Html(_tag("h3", f"Terms ({len(terms)} listed)") + _folded(header, rows))
 
 
 def _calibration(summary: Summary) -> Html:

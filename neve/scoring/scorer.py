@@ -16,6 +16,7 @@ from .config import ScoringConfig
 from .curves import read_curves
 from .report import write_report
 from .summary import Summary, summarize
+from .terms import read_terms
 from .writers import summary_lines, write_files
 
 
@@ -42,6 +43,7 @@ def score(
     """
     decode_dir, out = Path(decode_dir), Path(out)
     files = _result_files(decode_dir, splits)
+    terms = read_terms(config.terms) if config.terms else ()
     curves = None
     if training_curves is not None and Path(training_curves).exists():
         curves = read_curves(training_curves)
@@ -51,7 +53,7 @@ def score(
         results = progress(iter_results(path), what=f"scoring {split}", unit="utterances")
         split_score = score_results(split, results, config)
         checked = check_with_jiwer(split_score, config.cer_spaces) if config.check else None
-        summary = summarize(split_score, config, experiment, checked, costs.get(split))
+        summary = summarize(split_score, config, experiment, checked, costs.get(split), terms)
         write_files(out, split_score, summary)
         scored[split] = (split_score, summary)
         if split_score.skipped:

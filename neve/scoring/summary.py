@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .analysis import Row, SplitScore
 from .bootstrap import interval_of
 from .calibration import Calibration, calibration
 from .config import ScoringConfig
+from .terms import TermCounts, all_terms, count_terms
 
 Interval = tuple[float, float] | None
 
@@ -31,7 +32,8 @@ class Summary:
 
     `seconds` of audio, `wrong_utterances` with at least one word error, `skipped` utterances
     without reference; `experiment` tells which system it was (keys `tag`, `seed`, `decoding`, as
-    far as they were given), `cost` what its decoding took, if that is known.
+    far as they were given), `cost` what its decoding took, if that is known, `terms` the counts
+    of listed terms, if there is a list.
     """
 
     split: str
@@ -50,6 +52,7 @@ class Summary:
     checked: str | None = None
     experiment: dict[str, str] = field(default_factory=dict)
     cost: Cost | None = None
+    terms: list[TermCounts] | None = None
 
 
 def summarize(
@@ -58,8 +61,9 @@ def summarize(
     experiment: Mapping[str, str] | None = None,
     checked: str | None = None,
     cost: Cost | None = None,
+    terms: Sequence[tuple[str, ...]] = (),
 ) -> Summary:
-    """Compute the figures of a scored set; `checked` says what confirmed them."""
+    """Compute the figures of a scored set, and of `terms`; `checked` says what confirmed them."""
     return Summary(
         split=score.split,
         utterances=len(score.utterances),
@@ -77,6 +81,7 @@ def summarize(
         checked=checked,
         experiment={k: str(v) for k, v in (experiment or {}).items() if v is not None},
         cost=cost,
+        terms=count_terms(terms, (u.pairs for u in score.utterances)) if terms else None,
     )
 
 
@@ -108,6 +113,11 @@ def write_summary(path: str | Path, summary: Summary) -> None:
             for name, rows in summary.breakdowns.items()
         },
         "checked": summary.checked,
+        "terms": summary.terms
+        and [
+            {**dataclasses.asdict(t), "recall": t.recall, "precision": t.precision}
+            for t in (*summary.terms, all_terms(summary.terms))
+        ],
         "cost": summary.cost and summary.cost.as_dict(),
     }
     with atomic_open(path) as f:
@@ -153,6 +163,7 @@ def read_summary(path: str | Path) -> Summary:
             },
             checked=record["checked"],
             experiment={k: record[k] for k in ("tag", "seed", "decoding") if k in record},
+            terms=_read_terms(record.get("terms")),
             cost=Cost.of_dict(record["cost"]) if record.get("cost") else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -160,6 +171,13 @@ def read_summary(path: str | Path) -> Summary:
             f"{path}: not a summary of scores ({type(error).__name__}: {error}); score this "
             "decoding again"
         ) from error
+
+
+def _read_terms(rows: list[dict] | None) -> list[TermCounts] | None:
+    return rows and [
+        TermCounts(row["term"], row["reference"], row["hypothesis"], row["correct"])
+        for row in rows[:-1]  # the last is all of them
+    ]
 
 
 def _rate(counts: Counts, interval: Interval = None) -> dict:

@@ -17,6 +17,7 @@ from neve.files import atomic_open
 from .alignment import Counts, Pair
 from .analysis import SplitScore
 from .summary import Interval, Summary, write_summary
+from .terms import TermCounts, all_terms
 
 
 def write_files(out: str | Path, score: SplitScore, summary: Summary) -> list[Path]:
@@ -83,6 +84,8 @@ def summary_lines(summary: Summary) -> list[str]:
             f"confidence: normalised cross entropy {'undefined' if nce is None else f'{nce:.3f}'}, "
             f"calibration error {100 * summary.calibration.error:.1f} %"
         )
+    if summary.terms:
+        lines.append(terms_line(summary.terms))
     if summary.cost is not None:
         lines.append(summary.cost.line())
     if summary.checked:
@@ -105,7 +108,36 @@ def summary_lines(summary: Summary) -> list[str]:
             for row in rows
         ]
         lines += ["", f"by {name}", *_columns(table)]
+    if summary.terms:
+        table = [("term", "recall %", "precision %", "said", "recognised", "correct")]
+        table += [
+            (t.term, share(t.recall), share(t.precision), *map(str, (t.reference, t.hypothesis)),
+             str(t.correct))
+            for t in most_missed(summary.terms)
+        ]  # fmt: skip
+        lines += ["", "by term", *_columns(table)]
     return lines
+
+
+def terms_line(terms: Sequence[TermCounts]) -> str:
+    """Recall and precision of a list of terms, on one line."""
+    total = all_terms(terms)
+    return (
+        f"terms: recall {share(total.recall)} % [ {total.correct} / {total.reference} ], "
+        f"precision {share(total.precision)} % [ {total.correct} / {total.hypothesis} ], "
+        f"{len(terms)} listed"
+    )
+
+
+def share(value: float | None) -> str:
+    """A recall or precision as a percentage with two decimals; - where there is none."""
+    return "-" if value is None else percent(value)
+
+
+def most_missed(terms: Sequence[TermCounts]) -> list[TermCounts]:
+    """Terms that were said or recognised, those that were missed or made up most often first."""
+    seen = [t for t in terms if t.reference or t.hypothesis]
+    return sorted(seen, key=lambda t: (2 * t.correct - t.reference - t.hypothesis, t.term))
 
 
 def _rate_line(name: str, counts: Counts, interval: Interval, summary: Summary) -> str:
