@@ -6,9 +6,10 @@ A results file (``hyps-<split>.jsonl``) has one JSON object per line, one line p
      "nbest": [{"score": -3.2, "words": [["HELLO", 0.1, 0.52, 0.98], ["WORLD", 0.6, 1.2, null]]}]}
 
 A word is ``[text, start, end, confidence]``: seconds from the start of the utterance, and the
-probability that the word is right (``null`` where the decoder does not know). Times and
-confidences are written to four decimals. A hypothesis of a search that could not reach an end of
-its graph also has ``"partial": true``.
+probability that the word is right (``null`` where the decoder does not know). Of an unknown word
+that was found by its sounds a fifth field has these: ``["<UNK>", 0.1, 0.5, 0.9, "Y UW SH IH"]``.
+Times and confidences are written to four decimals. A hypothesis of a search that could not reach
+an end of its graph also has ``"partial": true``.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class Word:
     """One recognised word; ``start`` and ``end`` in seconds from the start of the utterance.
 
     ``confidence`` is the probability that the word is right, in [0, 1], or None if unknown.
+    ``spoken``: of an unknown word, the phones, or the spelling, with which it was found.
     """
 
     text: str
     start: float
     end: float
     confidence: float | None = None
+    spoken: str | None = None
 
 
 @dataclass(slots=True)
@@ -140,6 +143,7 @@ def _to_json(result: Result) -> str:
                     round(float(word.start), 4),
                     round(float(word.end), 4),
                     None if word.confidence is None else round(float(word.confidence), 4),
+                    *([word.spoken] if word.spoken is not None else []),
                 ]
                 for word in hypothesis.words
             ],
@@ -177,12 +181,15 @@ def _from_json(line: str) -> Result:
 
 def _hypothesis(entry: dict) -> Hypothesis:
     words = []
-    for text, start, end, confidence in entry["words"]:
+    for text, start, end, confidence, *more in entry["words"]:
         if not isinstance(text, str):
             raise TypeError(f"word {text!r} is not a string")
+        if len(more) > 1 or not all(isinstance(spoken, str) for spoken in more):
+            raise TypeError(f"what word {text} was spoken as, {more}, is not a string")
         if confidence is not None:
             confidence = _number(confidence, "confidence")
-        words.append(Word(text, _number(start, "start"), _number(end, "end"), confidence))
+        times = _number(start, "start"), _number(end, "end")
+        words.append(Word(text, *times, confidence, *more))
     partial = entry.get("partial", False)
     if not isinstance(partial, bool):
         raise TypeError(f"partial is {partial!r}, not true or false")

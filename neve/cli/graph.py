@@ -41,7 +41,11 @@ def run(config, args) -> None:
     lexicon = lang / "L_disambig.npz"
     if not lexicon.exists() and lexicon.with_suffix(".pt").exists():  # a lang directory of icefall
         lexicon = lexicon.with_suffix(".pt")
+    from neve.lang.lang import has_unknown_model
+
     inputs = [lexicon, lang / "tokens.txt", lang / "words.txt", *sources(config, old)]
+    if has_unknown_model(lang):
+        inputs += [lang / "lang.yaml", lang / "lexicon.txt"]
     sections = SECTIONS
     if settings.classes or settings.grammar or settings.add_words:
         sections = (*SECTIONS, "text")
@@ -54,6 +58,8 @@ def run(config, args) -> None:
         from neve.lang import Lang
 
         normal = normal_form(config)
+        if settings.classes or settings.grammar or settings.add_words:
+            Lang.load(lang).check_text(config.text)
         G = new = None
         if settings.add_words:
             new = read_new_words(settings.add_words, Lang.load(lang), normal)

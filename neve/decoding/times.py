@@ -54,29 +54,46 @@ def spelled_words(spans: Sequence[TokenSpan], lang: Lang, frame_seconds: float) 
 
 
 def split_tokens(
-    tokens: Sequence[int], words: Sequence[str], pronunciations: Pronunciations
+    tokens: Sequence[int],
+    words: Sequence[str],
+    pronunciations: Pronunciations,
+    free: str = "",
+    starts: Sequence[int] = (),
 ) -> list[int] | None:
     """Cut `tokens` into one pronunciation per word.
+
+    Args:
+        free: a word that any tokens may be, besides its pronunciations.
+        starts: for each word the token with which it began as the graph emitted it. The free words
+            begin as near to these as the others allow.
 
     Returns:
         For each word the number of tokens up to its end, or None where no choice of pronunciations
         gives these tokens.
     """
-    reached: list[dict[int, int]] = [{0: -1}]  # after each word: tokens used -> used before it
-    for word in words:
-        here: dict[int, int] = {}
-        for used in reached[-1]:
-            for spelling in pronunciations(word):
-                end = used + len(spelling)
-                if end not in here and list(tokens[used:end]) == list(spelling):
-                    here[end] = used
+    # after each word: tokens used -> (how far free words are from their starts, used before it)
+    reached: list[dict[int, tuple[int, int]]] = [{0: (0, -1)}]
+    for number, word in enumerate(words):
+        here: dict[int, tuple[int, int]] = {}
+        for used, (off, _) in reached[-1].items():
+            ends = [
+                used + len(spelling)
+                for spelling in pronunciations(word)
+                if list(tokens[used : used + len(spelling)]) == list(spelling)
+            ]
+            if word == free:
+                off += abs(used - starts[number])
+                ends = range(used + 1, len(tokens) + 1)
+            for end in ends:
+                if end not in here or off < here[end][0]:
+                    here[end] = off, used
         reached.append(here)
     if len(tokens) not in reached[-1]:
         return None
     ends, end = [], len(tokens)
     for here in reversed(reached[1:]):
         ends.append(end)
-        end = here[end]
+        end = here[end][1]
     return ends[::-1]
 
 
@@ -87,6 +104,8 @@ def timed_words(
     emitted: Sequence[int],
     pronunciations: Pronunciations,
     frame_seconds: float,
+    free: str = "",
+    spell: Callable[[list[int]], str] | None = None,
 ) -> list[Word]:
     """The words of a best path with their times and confidences.
 
@@ -102,12 +121,14 @@ def timed_words(
             are not those of its pronunciations (silence between words, say).
         pronunciations: token sequences of a word.
         frame_seconds: length of a frame.
+        free: the unknown word, if it may be any tokens; `spell` writes them as its `spoken`.
     """
     spans = [
         TokenSpan(token, a, b, float(log_probs[a:b, token].max()))
         for token, a, b in token_runs(labels)
     ]
-    return words_of_spans(spans, len(labels), words, emitted, pronunciations, frame_seconds)
+    options = (pronunciations, frame_seconds, free, spell)
+    return words_of_spans(spans, len(labels), words, emitted, *options)
 
 
 def words_of_spans(
@@ -117,20 +138,26 @@ def words_of_spans(
     emitted: Sequence[int],
     pronunciations: Pronunciations,
     frame_seconds: float,
+    free: str = "",
+    spell: Callable[[list[int]], str] | None = None,
 ) -> list[Word]:
     """As `timed_words`, of a path of that many frames whose tokens are `spans`."""
-    ends = split_tokens([span.token for span in spans], words, pronunciations)
+    tokens = [span.token for span in spans]
+    starts = np.searchsorted([span.begin for span in spans], emitted).tolist() if free else ()
+    ends = split_tokens(tokens, words, pronunciations, free, starts)
     result = []
     for i, word in enumerate(words):
         if ends is None:
             first = min(emitted[i], frames - 1)  # a final arc comes after the last frame
             last = min(emitted[i + 1], frames) if i + 1 < len(words) else frames
             last = max(first + 1, last)
-            inside = [span.log_prob for span in spans if first <= span.begin < last]
+            inside = [span for span in spans if first <= span.begin < last]
         else:
             begin, end = (ends[i - 1] if i else 0), ends[i]
             first, last = spans[begin].begin, spans[end - 1].end
-            inside = [span.log_prob for span in spans[begin:end]]
-        confidence = float(np.exp(np.mean(inside))) if inside else 0.0
-        result.append(Word(word, first * frame_seconds, last * frame_seconds, min(1.0, confidence)))
+            inside = spans[begin:end]
+        sure = float(np.exp(np.mean([span.log_prob for span in inside]))) if inside else 0.0
+        spoken = spell([span.token for span in inside]) if spell and word == free else None
+        times = first * frame_seconds, last * frame_seconds
+        result.append(Word(word, *times, min(1.0, sure), spoken))
     return result

@@ -11,7 +11,8 @@ from neve.fsa import compose_determinize_minimize, graph_from_openfst_text, read
 from neve.graphs.arcs import Arcs
 from neve.graphs.config import GraphConfig
 from neve.kernels import Graph, compose_ctc, connect, remove_epsilon
-from neve.lang import LexiconFst
+from neve.lang import Lang, LexiconFst
+from neve.lang.lang import has_unknown_model
 
 
 def build_L(lang_dir: str | os.PathLike) -> Graph:
@@ -125,20 +126,25 @@ def build_graph(
         raise NeveError(
             f"graph.kind {config.kind} needs a language model; build it first (stage 4)"
         )
-    return _LG(lang_dir, scaled) if config.kind == "LG" else _compose(lang_dir, scaled, config)
+    make = _LG if config.kind == "LG" else _compose
+    return make(lang_dir, scaled, config)
 
 
 def _compose(lang_dir, G: Graph, config: GraphConfig) -> Graph:
-    return compose_ctc(_LG(lang_dir, G), config.topology == "modified")
+    return compose_ctc(_LG(lang_dir, G, config), config.topology == "modified")
 
 
-def _LG(lang_dir, G: Graph) -> Graph:
+def _LG(lang_dir, G: Graph, config: GraphConfig) -> Graph:
     tables = [read_symbols(Path(lang_dir) / name) for name in ("tokens.txt", "words.txt")]
     first = [
         _first_disambig(table, lang_dir, name)
         for table, name in zip(tables, ("tokens.txt", "words.txt"))
     ]
     L = _with_loops(build_L(lang_dir), G, *tables)
+    if has_unknown_model(lang_dir):
+        from neve.graphs.unknown import with_unknown
+
+        L = with_unknown(L, G, Lang.load(lang_dir), config.unk_score)
     return build_LG(L, G, *first)
 
 

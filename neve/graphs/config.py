@@ -21,6 +21,10 @@ class GraphConfig:
         choices=("standard", "modified"),
     )
     lm_scale: float = option(1.0, "G's scores are multiplied by this when the graph is built")
+    unk_score: float = option(
+        0.0,
+        "with lang.unk_model: added to the score of each unknown word; more finds more of them",
+    )
     classes: str = option(
         "",
         "directory of the lists of classes: class_name.txt has the phrases that $NAME stands for "

@@ -47,7 +47,9 @@ class LangConfig:
         "needs lang.oov unk",
         choices=("none", "tokens"),
     )
-    unk_order: int = option(2, "tokens an n-gram of lang.unk_model has at most; graphs grow with it")
+    unk_order: int = option(
+        2, "tokens an n-gram of lang.unk_model has at most; graphs grow with it"
+    )
     extra_words: list[str] = option(
         [], "words to recognise that no transcript has; phone: the lexicon must have them"
     )

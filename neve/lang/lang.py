@@ -262,3 +262,11 @@ def read_settings(directory: Path) -> dict:
     if strange:
         raise NeveError(f"{path}: text.{strange[0]} is unknown; it is of a newer version")
     return settings
+
+
+def has_unknown_model(directory: str | os.PathLike) -> bool:
+    """Whether the unknown word of a lang directory is spoken as a model of its own says."""
+    directory = Path(directory)
+    if not (directory / "lang.yaml").exists():
+        return False
+    return read_settings(directory).get("unk_model", "none") != "none"

@@ -62,6 +62,7 @@ class LmTask(Task):
         self.config = config
         self.device = pick_device(config.training.device)
         self.units = Units(Lang.load(lang), config.unit)
+        self.units.lang.check_text(text)
         longest = min(config.max_length, config.batch_tokens)
         transcripts = transcripts if config.transcripts else ()
         self.sentences = read_sentences(self.units, transcripts, config.text, text, longest)
