@@ -84,6 +84,9 @@ class DecodingConfig:
     nbest_scale: float = option(
         0.5, "scores are multiplied by this when paths are sampled: less gives more variety"
     )
+    posterior_scale: float = option(
+        0.5, "scores are multiplied by this before mbr counts votes: less makes it less sure"
+    )
     fast_beam_graph: str = option(
         "trivial",
         "what the fast-beam methods search along: trivial, any tokens; LG, the words of the graph "
@@ -143,6 +146,11 @@ class DecodingConfig:
     )
     word_scores: list[float] = option(
         [0.0], "added to the score for each word; of several, chosen on the dev sets likewise"
+    )
+    scales_of: str = option(
+        "",
+        "the decoding.name of another decoding of this training, whose acoustic_scale, word_score "
+        "and blank_penalty are taken; what it did not choose is chosen on the dev sets",
     )
     beam: int = option(4, "hypotheses that ctc-prefix-beam, modified-beam and beam keep")
     blank_penalties: list[float] = option(

@@ -1,156 +1,117 @@
 """The words with the least expected word errors, and the posterior of each as its confidence.
 
-The words of each place are voted for by the word sequences of the n-best list, with the posterior
-of a sequence in the lattice (all of its paths) as its weight, until the expected number of errors
-falls no further: Xu, Povey, Mangu and Zhu, "Minimum Bayes risk decoding and system combination
-based on a recursion for edit distance" (Computer Speech and Language 25, 2011), with the list in
-place of the lattice's recursion.
+All paths of the lattice vote, each with its probability: `neve.kernels.bayes_risk`. A word's times
+are the mean of those that it has on the paths that say it there.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
-from neve.decoding.lattices import Nbest
+from neve.decoding.lattices import BestPath, Searched
 from neve.decoding.word_paths import Lattice
+from neve.errors import ConfigError
+from neve.kernels.bayes_risk import WordLattice
 from neve.results import Hypothesis, Word
 
-NOTHING = ""
+RARE = 0.05  # of a word's probability: an arc with a smaller part does not count for its times
 
 
-class Place(NamedTuple):
-    """A word of the result, its posterior, and (sequence, position) where it is likeliest."""
-
-    word: str
-    posterior: float
-    origin: tuple[int, int]
-
-
-class MinimumBayesRisk(Nbest):
+class MinimumBayesRisk(BestPath):
     """One hypothesis, whose score is minus its expected number of word errors."""
+
+    def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        super().__init__(model, lang, graph, config, frame_seconds, lm)
+        if not config.posterior_scale > 0:
+            raise ConfigError(f"decoding.posterior_scale={config.posterior_scale} must be positive")
 
     def second_pass(self, found, scales, texts=None):
         return [[self.least_risk(one)] for one in found]
 
-    def least_risk(self, found) -> Hypothesis:
-        if not found.candidates:
+    def least_risk(self, found: Searched) -> Hypothesis:
+        if not found.lattice:
             return Hypothesis([], -1e30)
-        lattice: Lattice = found.lattice
-        merged: dict[tuple[str, ...], float] = {}
-        paths = {}
-        for candidate in found.candidates:
-            text = tuple(self.said(candidate.words))
-            merged[text] = np.logaddexp(merged.get(text, -np.inf), candidate.path.total)
-            paths.setdefault(text, candidate.path)
-        texts = list(merged)
-        logs = np.array([merged[text] for text in texts])
-        weights = np.exp(logs - logs.max())
-        weights /= weights.sum()
-        places, risk = least_risk(texts, weights.tolist())
-        timed: dict[int, list[Word]] = {}
-        words, last = [], 0.0
-        for place in places:
-            sequence, position = place.origin
-            if sequence not in timed:
-                path = paths[texts[sequence]]
-                timed[sequence] = self.of_path(found, path.arcs, path.score).words
-            word = timed[sequence][position]
-            begin = max(word.start, last)
-            last = max(word.end, begin)
-            words.append(Word(place.word, begin, last, min(1.0, place.posterior)))
-        return Hypothesis(words, -risk, lattice.partial)
+        spoken = SpokenLattice(found.lattice, self.said, self.config.posterior_scale)
+        best = [word for arc in found.best for word in spoken.numbers[arc]]
+        words, votes = spoken.words.least_risk(best)
+        known: dict[tuple[int, ...], list[Word]] = {}
+        timed, last = [], 0.0
+        for place, word in enumerate(words):
+            parts = votes.spoken[:, place]
+            much = parts >= RARE * parts.sum()
+            arcs = spoken.words.spoken[much].tolist()
+            spans = [self.span(found, spoken, arc, known) for arc in arcs]
+            begin, end = np.average(spans, axis=0, weights=parts[much]).tolist()
+            begin = max(begin, last)  # a mean may reach into the next word's
+            last = max(end, begin)
+            confidence = min(1.0, float(votes.votes[2 * place + 1, word]))
+            timed.append(Word(spoken.names[word], begin, last, confidence))
+        return Hypothesis(timed, -votes.risk, found.lattice.partial)
+
+    def span(self, found: Searched, spoken: SpokenLattice, arc: int, known) -> tuple[float, float]:
+        """Start and end (seconds) of an arc's word on the best path with it."""
+        path, place = spoken.path_through(arc)
+        key = tuple(path)
+        if key not in known:
+            known[key] = self.of_path(found, path, 0.0).words
+        word = known[key][place]
+        return word.start, word.end
 
 
-def least_risk(
-    sequences: Sequence[Sequence[str]], weights: Sequence[float]
-) -> tuple[list[Place], float]:
-    """The words with the least expected edit distance, and that distance.
+class SpokenLattice:
+    """The lattice with a written word at most on each arc; one with several becomes a chain.
 
-    It begins with the sequence whose own is the least (Stolcke, König and Weintraub, "Explicit word
-    error minimization in N-best list rescoring", Eurospeech 1997), and votes from there.
+    Attributes:
+        numbers: of each arc of the lattice, the words that it says, as numbers from 1.
+        names: the words of the numbers; 0 is none.
+        words: the lattice that votes.
 
     Args:
-        sequences: different word sequences.
-        weights: their probabilities, of the sum 1.
+        lattice: of an utterance.
+        said: gives the written words of an arc's ids.
+        scale: the lattice's scores are multiplied by this.
     """
-    now = list(min(sequences, key=lambda sequence: _risk(sequences, weights, sequence)))
-    while True:
-        risk, votes = _votes(sequences, weights, now)
-        chosen = [max(place, key=lambda word: (place[word][0], word != NOTHING)) for place in votes]
-        places = [
-            Place(word, place[word][0], place[word][2])
-            for word, place in zip(chosen, votes)
-            if word != NOTHING
+
+    def __init__(
+        self, lattice: Lattice, said: Callable[[tuple[int, ...]], list[str]], scale: float = 1.0
+    ):
+        ids: dict[str, int] = {}
+        self.numbers = [
+            tuple(ids.setdefault(name, len(ids) + 1) for name in said(words)) if words else ()
+            for words in lattice.words
         ]
-        better = [place.word for place in places]
-        if better == now or _risk(sequences, weights, better) >= risk - 1e-9:
-            # what stands: the words of `now`, which are at the odd places of the votes
-            kept = [
-                Place(word, place[word][0], place[word][2])
-                for word, place in zip(now, votes[1::2])
-                if word in place
-            ]
-            if len(kept) == len(now):
-                return kept, risk
-            return places, _risk(sequences, weights, better)
-        now = better
+        self.names = ["", *ids]
+        further = np.array([max(0, len(words) - 1) for words in self.numbers], np.int64)
+        count = lattice.num_states
+        more = np.bincount(lattice.src, further, count).astype(np.int64)
+        place = np.arange(count) + np.cumsum(more) - more  # after each state those of its chains
+        src, dst = place[lattice.src], place[lattice.dst]
+        words = np.array([said[0] if said else 0 for said in self.numbers], np.int64)
+        chains, free = [], place + 1
+        for arc in np.flatnonzero(further).tolist():
+            state, end = lattice.src[arc], dst[arc]
+            dst[arc] = free[state]
+            for word in self.numbers[arc][1:]:
+                chains.append([free[state], free[state] + 1, word])
+                free[state] += 1
+            chains[-1][1] = end
+        links = np.array(chains, np.int64).reshape(-1, 3)
+        origin = np.concatenate((np.arange(len(dst)), np.full(len(links), -1)))
+        src = np.concatenate((src, links[:, 0]))
+        order = np.argsort(src, kind="stable")
+        self._origin = origin[order]
+        self.words = WordLattice(
+            np.searchsorted(src[order], np.arange(count + len(links) + 1)),
+            np.concatenate((dst, links[:, 1]))[order],
+            np.concatenate((lattice.scores * scale, np.zeros(len(links))))[order],
+            np.concatenate((words, links[:, 2]))[order],
+        )
 
-
-def _risk(sequences, weights, words) -> float:
-    from kaldialign import edit_distance
-
-    words = list(words)
-    return sum(
-        weight * edit_distance(list(sequence), words)["total"]
-        for sequence, weight in zip(sequences, weights)
-    )
-
-
-def _votes(sequences, weights, now) -> tuple[float, list[dict]]:
-    """The expected errors of `now`, and at each place (before, at and after its words) the words.
-
-    Of each word its total weight, and the weight and position of the likeliest sequence with it.
-    """
-    votes: list[dict] = [{} for _ in range(2 * len(now) + 1)]
-    risk = 0.0
-    for number, (sequence, weight) in enumerate(zip(sequences, weights)):
-        errors, pairs = _alignment(now, sequence)
-        risk += weight * errors
-        here = [(NOTHING, -1)] * len(votes)
-        for place, position in pairs:
-            if here[place][1] < 0:  # of several words between two, the first
-                here[place] = (sequence[position], position)
-        for place, (word, position) in zip(votes, here):
-            total, most, origin = place.get(word, (0.0, -math.inf, None))
-            if weight > most:
-                most, origin = weight, (number, position)
-            place[word] = (total + weight, most, origin)
-    return risk, votes
-
-
-def _alignment(now: Sequence[str], other: Sequence[str]) -> tuple[int, list[tuple[int, int]]]:
-    """The edit distance, and (place, position in other) of each word of `other`.
-
-    Place 2i + 1 is word i of `now`, place 2i the gap before it.
-    """
-    rows, columns = len(now) + 1, len(other) + 1
-    costs = [[i + j if not i * j else 0 for j in range(columns)] for i in range(rows)]
-    for i in range(1, rows):
-        above, row = costs[i - 1], costs[i]
-        for j in range(1, columns):
-            row[j] = min(above[j - 1] + (now[i - 1] != other[j - 1]), above[j] + 1, row[j - 1] + 1)
-    pairs, i, j = [], rows - 1, columns - 1
-    while i or j:
-        if i and j and costs[i][j] == costs[i - 1][j - 1] + (now[i - 1] != other[j - 1]):
-            i, j = i - 1, j - 1
-            pairs.append((2 * i + 1, j))
-        elif j and costs[i][j] == costs[i][j - 1] + 1:
-            j -= 1
-            pairs.append((2 * i, j))
-        else:
-            i -= 1
-    return costs[-1][-1], pairs[::-1]
+    def path_through(self, arc: int) -> tuple[list[int], int]:
+        """The best path with an arc of `words`, as the lattice's arcs, and which of its words."""
+        path = self.words.path_through(arc)
+        before = path[: path.index(arc)]
+        arcs = self._origin[path]
+        return arcs[arcs >= 0].tolist(), int(np.count_nonzero(self.words.words[before]))

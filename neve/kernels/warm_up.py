@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from neve.kernels.bayes_risk import WordLattice
 from neve.kernels.best_path import one_best
 from neve.kernels.ctc import compose_ctc
 from neve.kernels.ctc_loss import ctc
@@ -59,6 +60,8 @@ def warm_up(report: Callable[[str, float], None] | None = None) -> None:
     beams = (20, 8, 1, 100)
     (lattice,) = run("lattices", lattice_search, decoding, log_probs, lengths, *beams)
     run("lattices without pruning", intersect_dense, [decoding], [log_probs[0]], 8.0, 99, 99)
+    words = WordLattice([0, 2, 3, 3], [1, 1, 2], np.zeros(3), [1, 2, 0])
+    run("minimum Bayes risk", lambda: (words.least_risk([1]), words.path_through(0)))
     run("CTC prefix beam search", prefix_beam_search, log_probs, lengths, 2)
     run("CTC alignment", align_ctc, log_probs[0], [1])
     for dtype in (np.float32, np.float64):

@@ -4,82 +4,31 @@ import math
 
 import numpy as np
 import pytest
-import torch
+from small_lattices import (
+    MODEL,
+    noise,
+    recognizer,
+    scores_of,
+    search,
+    sentences,
+    small_lang,
+    texts_of,
+)
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
-from neve.decoding.mbr import least_risk
 from neve.decoding.scales import sweep
 from neve.decoding.word_lm import NEVER, WordLm
 from neve.errors import ConfigError, NeveError
-from neve.graphs import GraphConfig, build_graph
+from neve.graphs import build_graph
 from neve.lang import Lang, LangConfig, build_lang
 from neve.lm import read_arpa
-from neve.models import CtcModel, ModelConfig
+from neve.models import CtcModel
 from neve.results import Result, read_results, write_results
-
-MODEL = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3)
-WIDE = {"output_beam": 30.0, "search_beam": 40.0, "nbest": 10}
 
 
 @pytest.fixture
 def lang(tmp_path):
-    """Words A to E, each of the phone of its name, and LONG of three phones."""
-    (tmp_path / "text").write_text("u1 A B C D E LONG\n")
-    (tmp_path / "lexicon.txt").write_text("A a\nB b\nC c\nD d\nE e\nLONG l m n\n")
-    settings = LangConfig(kind="phone", write_pt=False)
-    build_lang(settings, [tmp_path / "text"], tmp_path / "lexicon.txt", tmp_path / "lang")
-    return Lang.load(tmp_path / "lang")
-
-
-def scores_of(lang, *rows):
-    """(1, T, C) log-probabilities of frames given as {token: probability}; "-" is blank."""
-    values = np.full((1, len(rows), lang.num_tokens), 1e-9, np.float64)
-    for frame, row in enumerate(rows):
-        for token, probability in row.items():
-            values[0, frame, 0 if token == "-" else lang.tokens[token]] = probability
-    return np.log(values).astype(np.float32)
-
-
-def sentences(lang, path, *weighted):
-    """A G of whole sentences, each with its probability, as a G.fst.txt."""
-    lines, state, firsts = [], 1, {}
-    for text, probability in weighted:
-        here, cost = 0, -math.log(probability)
-        for word in text.split():
-            if (here, word) not in firsts:
-                firsts[here, word] = state
-                lines.append(f"{here} {state} {lang.words[word]} {lang.words[word]} 0")
-                state += 1
-            here = firsts[here, word]
-        lines.append(f"{here} {cost}")
-    lines.sort(key=lambda line: int(line.split()[0]))
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def recognizer(lang, G=None, **changes):
-    config = DecodingConfig(**{**WIDE, **changes})
-    kind = "HLG" if G else "HL"
-    graph = build_graph(lang.directory, G, GraphConfig(kind=kind))
-    own = WordLm.read(G, lang) if G else WordLm.uniform([lang.words[w] for w in lang.vocabulary])
-    torch.manual_seed(0)
-    model = CtcModel(MODEL, 8, lang.num_tokens).eval()
-    return Recognizer(model, lang, graph, config, 0.01, lm=own)
-
-
-def search(found, scores, scales=None, texts=None):
-    (nbest,) = found.search(scores, np.array([scores.shape[1]]), scales, texts)
-    return nbest
-
-
-def texts_of(nbest):
-    return [hypothesis.text for hypothesis in nbest]
-
-
-def noise(lang, frames=25, seed=0, rows=1):
-    rng = np.random.default_rng(seed)
-    values = torch.from_numpy(rng.normal(size=(rows, frames, lang.num_tokens)) * 2)
-    return values.log_softmax(-1).float().numpy()
+    return small_lang(tmp_path)
 
 
 def test_the_best_path_of_the_lattice_is_that_of_the_graph(lang):
@@ -233,36 +182,6 @@ def test_rescoring_says_what_it_lacks(lang, tmp_path):
     graph = build_graph(lang.directory, G)
     with pytest.raises(ConfigError, match="needs the G with which the graph was made"):
         Recognizer(CtcModel(MODEL, 8, lang.num_tokens), lang, graph, config, 0.01)
-
-
-def test_the_least_expected_errors_are_not_those_of_the_best_sequence(lang, tmp_path):
-    # A B has 2 errors against each of the others: 2 x 0.6 = 1.2. C B, which nobody said, has 1
-    # against all three: 1.0, as have C D and C E 0.4 x 2 + 0.3 x 1 = 1.1. C is right with 0.6,
-    # B with 0.4
-    weighted = (("A B", 0.4), ("C D", 0.3), ("C E", 0.3))
-    listed, weights = [text.split() for text, _ in weighted], [weight for _, weight in weighted]
-    places, risk = least_risk(listed, weights)
-    assert [(place.word, place.posterior) for place in places] == [("C", 0.6), ("B", 0.4)]
-    assert risk == pytest.approx(1.0)
-
-    G = sentences(lang, tmp_path / "G.txt", *weighted)
-    scores = scores_of(lang, {"a": 0.5, "c": 0.5}, dict.fromkeys("bde", 1 / 3))
-    assert texts_of(search(recognizer(lang, G, method="1best"), scores)) == ["A B"]
-    (found,) = search(recognizer(lang, G, method="mbr"), scores)
-    assert found.text == "C B" and found.score == pytest.approx(-1.0, abs=1e-3)
-    assert [word.confidence for word in found.words] == pytest.approx([0.6, 0.4], abs=1e-3)
-    times = [(word.start, word.end) for word in found.words]
-    assert times == [pytest.approx((0.0, 0.03)), pytest.approx((0.03, 0.06))]
-
-
-def test_a_word_that_most_sequences_lack_is_left_out():
-    # Errors expected: A B C D 2 x 0.6 = 1.2, A C E 2 x 0.4 + 0.3 = 1.1, A C F too; but A C D 1.0:
-    # B is in 0.4 of them, and D, with 0.4, likelier than E and F
-    listed = [list("ABCD"), list("ACE"), list("ACF")]
-    places, risk = least_risk(listed, [0.4, 0.3, 0.3])
-    assert [place.word for place in places] == list("ACD") and risk == pytest.approx(1.0)
-    assert [place.posterior for place in places] == pytest.approx([1.0, 1.0, 0.4])
-    assert [place.origin for place in places] == [(0, 0), (0, 2), (0, 3)]
 
 
 @pytest.mark.parametrize("method", ["graph", "1best", "nbest", "mbr", "lattice-oracle"])
