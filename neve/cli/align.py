@@ -24,7 +24,7 @@ def add_arguments(parser) -> None:
     )  # fmt: skip
     what.add_argument("--cuts", metavar="FILE", help="align cuts with features (jsonl.gz)")
     what.add_argument("--audio", metavar="FILE", help="align an audio file with --text")
-    add("--text", metavar="FILE", help="what is said in --audio, as the transcripts are written")
+    add("--text", metavar="FILE", help="what is said in --audio")
     add("--channel", type=int, help="the channel of --audio to use (default: their mean)")
     add(
         "--segment", action="store_true",
@@ -117,7 +117,7 @@ def align_audio(config, args, method, formats) -> None:
     out = Path(args.out)
     frontend = Frontend.load(args.model or config.paths.fbank)
     try:
-        words = Path(args.text).read_text(encoding="utf-8").split()
+        words = method.lang.normal(Path(args.text).read_text(encoding="utf-8")).split()
     except UnicodeDecodeError as error:
         raise NeveError(f"{args.text}: is not UTF-8 text ({error})") from None
     if not args.segment:

@@ -29,6 +29,7 @@ def add_arguments(parser) -> None:
         help="bring the text into the normal form that `neve lm` gives it; --text.KEY VALUE "
         "changes it",
     )
+    add("--lang", metavar="DIR", help="take the normal form of this lang directory instead")
     add("--top", type=int, default=20, metavar="N", help="unknown words to name (%(default)s)")
     add("--json", action="store_true", help="print JSON")
     add("--page", metavar="FILE", help="write an HTML page as well")
@@ -38,7 +39,13 @@ def run_alone(args, overrides) -> None:
     """Print a line for each file, and one for all if there are several."""
     if overrides and not args.normalize:
         raise NeveError(f"{overrides[0][0]}: give --normalize to bring the text into a normal form")
+    if args.lang and args.normalize:
+        raise NeveError("--lang and --normalize each give the text a normal form: choose one")
     normal = load(_Root, (), overrides).text if args.normalize else None
+    if args.lang:
+        from neve.lang import Lang
+
+        normal = Lang.load(args.lang).text
     from neve.lm import read_arpa
     from neve.lm.perplexity import Perplexity, perplexity
     from neve.lm.report import TOTAL, summary, text_report, write_page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neve.cli.main import open_stage
 
-SECTIONS = ("scoring", "!scoring.terms", "!scoring.compare")
+SECTIONS = ("scoring", "text", "!scoring.terms", "!scoring.compare")
 USES = ("tag", "title", "paths")
 
 
@@ -33,6 +33,7 @@ def run(config, args) -> None:
                 "decoding": config.decoding.name,
             },
             command=recipe_command(),
+            text=config.text,
         )
     print(f"report: {Path(paths.report) / 'report.html'}")
     write_results(config)

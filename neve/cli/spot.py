@@ -17,8 +17,7 @@ def add_arguments(parser) -> None:
         "--keywords",
         required=True,
         metavar="FILE",
-        help="a word or phrase on each line as the transcripts have it and, after a tab, perhaps "
-        "its own threshold",
+        help="a word or phrase on each line and, after a tab, perhaps its own threshold",
     )
     add("--threshold", type=float, default=0.5, metavar="X", help="score, 0 to 1 (%(default)s)")
     add("--channel", type=int, help="the channel to use (default: their mean)")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from neve.costs import read_costs
 from neve.errors import NeveError
 from neve.progress import progress
-from neve.results import iter_results
+from neve.results import Result, iter_results
+from neve.text import TextConfig, normalize
 
 from .agreement import check_with_jiwer
 from .analysis import SplitScore, score_results, some
@@ -30,20 +32,23 @@ def score(
     title: str = "",
     experiment: Mapping[str, object] | None = None,
     command: str = "",
+    text: TextConfig | None = None,
 ) -> dict[str, Summary]:
     """Score the `hyps-<split>.jsonl` of `decode_dir`; write all files and `report.html` to `out`.
 
     `splits` names the sets (default: all that were decoded); `training_curves` is the training's
     `curves.jsonl`, left out where it does not exist; `experiment` may give `tag`, `seed` and
-    `decoding`, which RESULTS.md groups by; `command` is what the report says made it. Prints the
-    figures of each set, and returns them by its name.
+    `decoding`, which RESULTS.md groups by; `command` is what the report says made it. References
+    (and listed terms) are brought into the normal form `text`, as the words that were trained are.
+    Prints the figures of each set, and returns them by its name.
 
     Raises NeveError for a set that was not decoded, a bad line, a missing reference, and where
     jiwer disagrees.
     """
     decode_dir, out = Path(decode_dir), Path(out)
     files = _result_files(decode_dir, splits)
-    terms = read_terms(config.terms) if config.terms else ()
+    normal = (lambda words: normalize(words, text)) if text is not None else None
+    terms = read_terms(config.terms, normal) if config.terms else ()
     curves = None
     if training_curves is not None and Path(training_curves).exists():
         curves = read_curves(training_curves)
@@ -51,7 +56,7 @@ def score(
     scored: dict[str, tuple[SplitScore, Summary]] = {}
     for split, path in files.items():
         results = progress(iter_results(path), what=f"scoring {split}", unit="utterances")
-        split_score = score_results(split, results, config)
+        split_score = score_results(split, _normal_references(results, normal), config)
         checked = check_with_jiwer(split_score, config.cer_spaces) if config.check else None
         summary = summarize(split_score, config, experiment, checked, costs.get(split), terms)
         write_files(out, split_score, summary)
@@ -68,6 +73,15 @@ def score(
         command=command,
     )
     return {split: summary for split, (_, summary) in scored.items()}
+
+
+def _normal_references(
+    results: Iterable[Result], normal: Callable[[str], str] | None
+) -> Iterator[Result]:
+    for result in results:
+        if normal is not None and result.ref is not None:
+            result = dataclasses.replace(result, ref=normal(result.ref))
+        yield result
 
 
 def _headline(summary: Summary) -> list[str]:

@@ -9,7 +9,7 @@ the hypothesis'.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,19 +38,22 @@ class TermCounts:
         return self.correct / self.hypothesis if self.hypothesis else None
 
 
-def read_terms(path: str | Path) -> list[tuple[str, ...]]:
-    """The terms of a file, one a line in the form of the transcripts, as words; each once.
+def read_terms(
+    path: str | Path, normal: Callable[[str], str] | None = None
+) -> list[tuple[str, ...]]:
+    """The terms of a file, one a line, as words in the form that `normal` gives them; each once.
 
     What follows a tab is left out, so that a list of phrases with boosts will do. Raises NeveError
     if the file cannot be read or names no term.
     """
+    normal = normal or str
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise NeveError(
             f"{path}: the list of terms cannot be read ({error}); correct scoring.terms"
         ) from error
-    terms = dict.fromkeys(tuple(line.partition("\t")[0].split()) for line in lines)
+    terms = dict.fromkeys(tuple(normal(line.partition("\t")[0]).split()) for line in lines)
     terms.pop((), None)
     if not terms:
         raise NeveError(f"{path}: there is no term in it; write one on each line")

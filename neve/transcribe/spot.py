@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -17,10 +17,13 @@ from neve.transcribe.segments import cut_at_pauses
 SHORTEST = 0.1  # s; a shorter piece holds no word
 
 
-def read_keywords(path: str | os.PathLike) -> dict[str, float | None]:
+def read_keywords(
+    path: str | os.PathLike, normal: Callable[[str], str] | None = None
+) -> dict[str, float | None]:
     """Keywords and their own thresholds, if any, of a list: `keyword [TAB threshold]`.
 
-    Raises NeveError with file and line for a threshold that is no number from 0 to 1.
+    `normal` gives them their normal form. Raises NeveError with file and line for a threshold that
+    is no number from 0 to 1, and for a line of which no word is left.
     """
     keywords: dict[str, float | None] = {}
     try:
@@ -29,9 +32,11 @@ def read_keywords(path: str | os.PathLike) -> dict[str, float | None]:
         raise NeveError(f"{path}: the list of keywords cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):
         phrase, _, given = line.partition("\t")
-        words = " ".join(phrase.split())
-        if not words:
+        if not phrase.strip():
             continue
+        words = normal(phrase) if normal else " ".join(phrase.split())
+        if not words:
+            raise NeveError(f"{path}:{number}: there is no word in {line!r} (section text)")
         try:
             bar = float(given) if given.strip() else None
         except ValueError:
@@ -56,9 +61,9 @@ def spot_keywords(
 
     Raises NeveError for files that cannot be read, and for a model without CTC outputs.
     """
-    listed = read_keywords(keywords)
     packed = load_packed(model_dir, list(overrides))
     method = packed.recognizer.method
+    listed = read_keywords(keywords, method.lang.normal)
     if not hasattr(method, "of_labels"):
         raise NeveError(
             f"{model_dir}: keywords are found in the outputs of CTC; take a CTC model, or a "
