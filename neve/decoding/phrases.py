@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neve.decoding.transducer.histories import Histories
+from neve.decoding.transducer.paths import Partial
 from neve.errors import NeveError
 from neve.graphs import BiasingGraph, read_phrases, word_biasing
 from neve.lang import Lang, UnknownWordError
@@ -17,7 +19,7 @@ from neve.lang.tokenizers import UNKNOWN
 
 
 class PhraseList:
-    """A list of phrases, in the form of the transcripts, over tokens or words of a lang directory.
+    """A list of phrases over tokens or words of a lang directory, which gives them its normal form.
 
     Args:
         path: the list, as `neve.graphs.read_phrases` reads it.
@@ -31,8 +33,12 @@ class PhraseList:
 
     def __init__(self, path: str | Path, lang: Lang, biasing: Callable[..., BiasingGraph]):
         self.path, self.lang, self.biasing = Path(path), lang, biasing
-        given = read_phrases(path)
-        self._known: tuple[float, BiasingGraph | None] | None = None
+        # without a boost of its own: NaN, which no list can have
+        given = read_phrases(path, lang.normal, boost=math.nan)
+        self._given = given
+        self._own = np.array([boost for _, boost in given])
+        self._graph: BiasingGraph | None = None
+        self._boost: float | None = None
         words = dict.fromkeys(word for phrase, _ in given for word in phrase)
         if biasing is word_biasing:
             missing = [word for word in words if not lang.is_word(word)]
@@ -49,11 +55,17 @@ class PhraseList:
 
     def with_boost(self, boost: float) -> BiasingGraph | None:
         """The automaton; phrases without a boost of their own have this. None if all are 0."""
-        if self._known is None or self._known[0] != boost:
-            phrases = read_phrases(self.path, boost=boost)
-            graph = self.biasing(self.lang, phrases) if any(own for _, own in phrases) else None
-            self._known = boost, graph
-        return self._known[1]
+        boosts = np.where(np.isnan(self._own), boost, self._own)
+        if not boosts.any():
+            return None
+        if self._graph is None:
+            pairs = zip((words for words, _ in self._given), boosts.tolist())
+            self._graph = self.biasing(self.lang, pairs)
+            self._given = []  # the automaton has them
+        elif self._boost != boost:
+            self._graph = self._graph.with_boosts(boosts)
+        self._boost = boost
+        return self._graph
 
 
 def spelled(word: str, lang: Lang) -> bool:
@@ -80,19 +92,27 @@ class PhraseBonus:
         self.states = {0: graph.start}
 
     def _state(self, node: int, histories: Histories) -> int:
-        """The state after a history, which is one token longer than one that was asked for."""
-        if node not in self.states:
-            before = self.states[histories.parents[node]]
-            self.states[node], _ = self.graph.step(before, histories.labels[node])
-        return self.states[node]
+        """The state after a history."""
+        missing = []
+        while node not in self.states:
+            missing.append(node)
+            node = histories.parents[node]
+        state = self.states[node]
+        for node in reversed(missing):
+            state, _ = self.graph.step(state, histories.labels[node])
+            self.states[node] = state
+        return state
 
     def scores(self, nodes: list[int], histories: Histories) -> Tensor:
         """(M, V) what is added to the log-probabilities of the next token after each history."""
-        states = np.array([self._state(node, histories) for node in nodes], np.int64)
-        _, added = self.graph.step(states[:, None], np.arange(self.tokens)[None])
-        added[:, 0] = 0.0  # blank says nothing
-        return torch.from_numpy(added).float()
+        states = [self._state(node, histories) for node in nodes]
+        return torch.from_numpy(self.graph.deltas(states, self.tokens)).to(histories.device)
 
     def end(self, node: int, histories: Histories) -> float:
         """What is added at the end of a history: minus what its unfinished phrases have earned."""
         return self.graph.finish(self._state(node, histories))
+
+    def end_all(self, beams: Iterable[list[Partial]], histories: Histories) -> None:
+        """Add `end` to the scores of hypotheses that are at their end."""
+        for partial in (partial for partials in beams for partial in partials):
+            partial.score += self.end(partial.node, histories)

@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "SymbolTable": ".symbols",
         "add_epsilon_self_loops": ".operations",
         "arc_sort": ".operations",
+        "biased_lattices": ".biased",
         "cat": ".helpers",
         "closure": ".operations",
         "compose": ".products",

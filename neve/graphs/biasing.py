@@ -173,12 +173,14 @@ def read_phrases(
     phrases = []
     for number, line in read_lines(path, "list of phrases"):
         phrase, _, given = line.partition("\t")
-        try:
-            value = float(given) if given.strip() else boost
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise NeveError(f"{path}:{number}: the boost {given.strip()!r} is not a number")
+        value = boost
+        if given.strip():
+            try:
+                value = float(given)
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                raise NeveError(f"{path}:{number}: the boost {given.strip()!r} is not a number")
         words = (" ".join(map(normal, phrase.split())) if normal else phrase).split()
         if not words:
             raise NeveError(f"{path}:{number}: there is no word in {line!r} (section text)")

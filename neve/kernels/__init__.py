@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "align_ctc": ".ctc_prefix",
         "arc_order": ".structure",
         "arc_sort": ".structure",
+        "biased_lattice_search": ".biased_search",
+        "biased_one_best": ".biased_search",
         "compose_ctc": ".ctc",
         "connect": ".structure",
         "gather_ragged": ".structure",

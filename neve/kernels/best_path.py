@@ -36,9 +36,19 @@ class Path(NamedTuple):
     score: float
     arc_scores: np.ndarray
 
+    @classmethod
+    def of(cls, graph: Graph, arcs: np.ndarray, score: float, log_probs: np.ndarray) -> "Path":
+        """The path of an arc for each of (T, C) log-probabilities and one more, or of none."""
+        if len(arcs) and graph.labels[arcs[-1]] != -1:
+            arcs = arcs[:-1]  # cut short
+        arc_scores = graph.scores[arcs]
+        frames = np.arange(min(len(arcs), len(log_probs)))
+        arc_scores[frames] += log_probs[frames, graph.labels[arcs[frames]]]
+        return cls(arcs, score, arc_scores)
+
 
 @njit(cache=True, nogil=True)
-def _collect(back_arc, back_token, begin, total):
+def collect(back_arc, back_token, begin, total):
     """Drops the tokens that none of begin..total-1 leads back to; returns (begin, total) anew."""
     number = np.zeros(total, np.int32)
     number[begin:] = 1
@@ -96,7 +106,7 @@ def _best_path(
         )
         cut = best - beam
         if total + n > len(back_arc):
-            begin, total = _collect(back_arc, back_token, begin, total)
+            begin, total = collect(back_arc, back_token, begin, total)
             if 2 * (total + n) > len(back_arc):
                 back_arc = grown(back_arc, 2 * (total + n))
                 back_token = grown(back_token, 2 * (total + n))
@@ -170,11 +180,6 @@ def one_best(
             bool(allow_partial),
             slot,
         )
-        if len(arcs) and graph.labels[arcs[-1]] != -1:
-            arcs = arcs[:-1]  # cut short
-        arc_scores = graph.scores[arcs]
-        frames = np.arange(min(len(arcs), lengths[row]))
-        arc_scores[frames] += log_probs[row, frames, graph.labels[arcs[frames]]]
-        return Path(arcs, float(score), arc_scores)
+        return Path.of(graph, arcs, float(score), log_probs[row, : lengths[row]])
 
     return each_row(search, len(log_probs), graph.num_states, threads)

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from neve.errors import NeveError
+from neve.kernels.phrases import Phrases, fill, no_phrases, step
 from neve.kernels.threads import for_each
 from neve.kernels.token_passing import checked, grown
 
@@ -51,17 +52,30 @@ def _find(children, siblings, tokens, node, token):
 
 
 @njit(cache=True, nogil=True)
-def _search(log_probs, length, beam):
+def _likely(frame, added, best, tokens, unused):
+    """The best tokens of a frame and their scores, as many as there is room for; their number."""
+    n = 0
+    for token in range(1, len(frame)):
+        score = frame[token] + added[token]
+        n = _insert(best, tokens, unused, n, len(best), score, token, 0)
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _search(log_probs, length, beam, phrases):
     """(parents, tokens) of all prefixes as a tree, and (nodes, scores) of the last beam, sorted.
 
-    A prefix's probability has two parts: of alignments that end in blank, and in its last token.
-    Of the tokens only the beam + 1 best of a frame can extend a prefix into the beam.
+    A prefix's probability has two parts: of alignments that end in blank, and in its last token;
+    both have what its phrases earn. Of the tokens only the beam + 1 best of a frame, or with
+    phrases the beam + 1 best after a prefix, can extend it into the beam.
     """
     num_tokens = log_probs.shape[1]
     few = min(beam + 1, num_tokens - 1)
     parents, tokens = np.full(256, -1, np.int32), np.zeros(256, np.int32)
     children, siblings = np.full(256, -1, np.int32), np.full(256, -1, np.int32)
     slot = np.full(256, -1, np.int32)  # place of a prefix in the beam
+    states, gains = np.zeros(256, np.int32), np.zeros(256)  # of phrases; what the last token earned
+    biased, added = len(phrases.symbol) > 1, np.zeros(num_tokens)
     size, count = 1, 1
     nodes, old = np.zeros(beam, np.int32), np.zeros(beam, np.int32)
     blank, token_end = np.full(beam, -np.inf), np.full(beam, -np.inf)
@@ -75,8 +89,8 @@ def _search(log_probs, length, beam):
     for t in range(length):
         frame = log_probs[t]
         n = 0
-        for token in range(1, num_tokens):
-            n = _insert(best, likely, unused, n, few, np.float64(frame[token]), token, 0)
+        if not biased:
+            n = _likely(frame, added, best, likely, unused)
         for i in range(count):
             old[i], old_blank[i], old_end[i] = nodes[i], blank[i], token_end[i]
             total[i] = _log_add(blank[i], token_end[i])
@@ -91,12 +105,15 @@ def _search(log_probs, length, beam):
                 j = slot[parent]
                 if j >= 0:  # the parent says the token now
                     before = old_blank[j] if tokens[parent] == last else total[j]
-                    stay_end[i] = _log_add(stay_end[i], before + frame[last])
+                    stay_end[i] = _log_add(stay_end[i], before + frame[last] + gains[old[i]])
             score = _log_add(stay_blank[i], stay_end[i])
             if score > -np.inf:
                 found = _insert(scores, sources, extensions, found, beam, score, i, 0)
         for i in range(count):
             last = tokens[old[i]] if parents[old[i]] >= 0 else 0
+            if biased:
+                fill(phrases, states[old[i]], added)
+                n = _likely(frame, added, best, likely, unused)
             for k in range(n):
                 token = likely[k]
                 if total[i] + best[k] == -np.inf:
@@ -123,23 +140,31 @@ def _search(log_probs, length, beam):
                     parents, tokens = grown(parents, size + 1), grown(tokens, size + 1)
                     children, siblings = grown(children, size + 1), grown(siblings, size + 1)
                     slot = grown(slot, size + 1)
+                    states, gains = grown(states, size + 1), grown(gains, size + 1)
                     children[size:], slot[size:] = -1, -1
                 node = size
                 size += 1
                 parents[node], tokens[node] = old[i], token
                 siblings[node], children[old[i]] = children[old[i]], node
+                states[node], gains[node] = 0, 0.0
+                if biased:
+                    states[node], gains[node] = step(phrases, states[old[i]], token)
             nodes[k], blank[k], token_end[k] = node, -np.inf, scores[k]
     final, order = np.empty(count), np.empty(count, np.int32)
     unused = np.empty(count, np.int32)
     n = 0
     for k in range(count):
-        score = _log_add(blank[k], token_end[k])
+        score = _log_add(blank[k], token_end[k]) - phrases.held[states[nodes[k]]]
         n = _insert(final, order, unused, n, count, score, nodes[k], 0)
     return parents, tokens, order, final
 
 
 def prefix_beam_search(
-    log_probs: np.ndarray, lengths: np.ndarray, beam: int, threads: int | None = None
+    log_probs: np.ndarray,
+    lengths: np.ndarray,
+    beam: int,
+    threads: int | None = None,
+    phrases: Phrases | None = None,
 ) -> list[list[Prefix]]:
     """The most probable token sequences of each row (Hannun et al., 2014, arXiv:1408.2873).
 
@@ -150,6 +175,7 @@ def prefix_beam_search(
         lengths: (N,) frames of each row.
         beam: prefixes that are kept in each frame.
         threads: None for as many as there are.
+        phrases: over the tokens; what they earn is added in the search, and is in the scores.
 
     Returns:
         Of each row at most `beam` sequences, the best first; none if no alignment is possible.
@@ -158,9 +184,12 @@ def prefix_beam_search(
         NeveError: `log_probs` or `lengths` are not what they should be, or `beam` is not positive.
     """
     log_probs, lengths = checked(0, log_probs, lengths, beam=beam)
+    phrases = phrases or no_phrases()
 
     def search(row: int) -> list[Prefix]:
-        parents, tokens, nodes, scores = _search(log_probs[row], int(lengths[row]), int(beam))
+        parents, tokens, nodes, scores = _search(
+            log_probs[row], int(lengths[row]), int(beam), phrases
+        )
         found = []
         for node, score in zip(nodes.tolist(), scores.tolist()):
             path = []

@@ -33,6 +33,12 @@ class Phrases(NamedTuple):
     gain: float
 
 
+def no_phrases() -> Phrases:
+    """The automaton of none: a search that heeds it is as one without."""
+    none = np.zeros(1, np.int32)
+    return Phrases(np.ones(2, np.int32), none, none, none, np.zeros(1), np.zeros(1), none, 0.0)
+
+
 @njit(cache=True, nogil=True)
 def _child(first, symbol, state, wanted):
     """The state that a symbol leads to from `state`, 0 if none."""

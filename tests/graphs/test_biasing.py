@@ -6,24 +6,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from phrase_bonus import defined
 
 from neve.errors import NeveError
 from neve.fsa import Fsa, FsaVec, RaggedTensor, shortest_path
 from neve.graphs import BiasingGraph, bias_lattice, read_phrases, token_biasing, word_biasing
 from neve.lang import Lang, LangConfig, build_lang
-
-
-def defined(phrases, boosts, tokens):
-    """Sum over phrases of boost * length * occurrences."""
-    best = {}
-    for phrase, boost in zip(phrases, boosts):
-        best[tuple(phrase)] = max(boost, best.get(tuple(phrase), -np.inf))
-    total = 0.0
-    for phrase, boost in best.items():
-        n = len(phrase)
-        found = sum(tuple(tokens[i : i + n]) == phrase for i in range(len(tokens) - n + 1))
-        total += boost * n * found
-    return total
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neve.decoding.phrases import PhraseBonus
 from neve.decoding.transducer.fusion import Part
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
@@ -38,6 +39,7 @@ def beam_search(
     length_norm: bool = True,
     histories: Histories | None = None,
     fusion: Part | None = None,
+    phrases: PhraseBonus | None = None,
 ) -> list[list[TokenPath]]:
     """The best hypotheses of each utterance of a batch (Graves, 2012, arXiv:1211.3711).
 
@@ -49,7 +51,7 @@ def beam_search(
     Args:
         max_symbols: tokens that a frame gives at most.
         model, encoder_out, lengths, beam, blank_penalty, temperature, length_norm, histories,
-            fusion: as in `modified_beam_search`.
+            fusion, phrases: as in `modified_beam_search`.
 
     Returns:
         Of each utterance its hypotheses, at most `beam`, the best first.
@@ -77,7 +79,8 @@ def beam_search(
                 )
             if symbols == max_symbols:
                 break
-            added = None if fusion is None else fusion.scores(nodes, histories)
+            parts = [part for part in (fusion, phrases) if part is not None]
+            added = sum(part.scores(nodes, histories) for part in parts) if parts else None
             grown = _grown(growing, partials, scores, added, beam, frame, histories)
             growing = {}
             for row, each in grown.items():
@@ -93,6 +96,8 @@ def beam_search(
             beams[row] = best[:beam]
         if fusion is not None:
             fusion.keep([partial.node for row in ended for partial in beams[row]], histories)
+    if phrases is not None:
+        phrases.end_all(beams, histories)
     return [finished(partials, histories, length_norm) for partials in beams]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from neve.decoding.phrases import PhraseBonus
 from neve.decoding.transducer.fusion import Part
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import (
@@ -28,6 +29,7 @@ def greedy_search(
     temperature: float = 1.0,
     histories: Histories | None = None,
     fusion: Part | None = None,
+    phrases: PhraseBonus | None = None,
 ) -> list[TokenPath]:
     """The greedy path of each utterance of a batch.
 
@@ -40,6 +42,9 @@ def greedy_search(
         temperature: logits are divided by this.
         histories: with what is known from other batches.
         fusion: language models whose scores are added.
+        phrases: listed phrases whose bonuses are added. What a token would take back of a phrase
+            that is begun counts among tokens, and not against blank: nothing comes after this
+            path that could earn it yet.
 
     Returns:
         Of each utterance its path; the score is that of this one alignment.
@@ -58,9 +63,12 @@ def greedy_search(
             emission = emission_log_probs(plain)
             if fusion is not None:
                 scores = plain + fusion.scores(here, histories)
-            best = scores.max(dim=-1)
-            plain = plain.gather(1, best.indices[:, None])[:, 0].tolist()
-            tokens, totals = best.indices.tolist(), best.values.tolist()
+            if phrases is not None:
+                chosen, scores = _favoured(scores, phrases.scores(here, histories))
+            else:
+                chosen = scores.argmax(dim=-1)
+            both = (each.gather(1, chosen[:, None])[:, 0].tolist() for each in (plain, scores))
+            tokens, plain, totals = chosen.tolist(), *both
             emitting = []
             for row, token, total, log_prob, emits in zip(active, tokens, totals, plain, emission):
                 path = paths[row]
@@ -76,4 +84,14 @@ def greedy_search(
                 break
         if fusion is not None:
             fusion.keep(nodes, histories)
+    if phrases is not None:
+        for path, node in zip(paths, nodes):
+            path.score += phrases.end(node, histories)
     return paths
+
+
+def _favoured(scores: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
+    """(M,) tokens chosen with the bonuses (M, V) of phrases, and the (M, V) scores with these."""
+    biased = scores + added
+    emits = (scores + added.clamp(min=0.0))[:, 1:].amax(dim=-1) > scores[:, 0]
+    return torch.where(emits, biased[:, 1:].argmax(dim=-1) + 1, 0), biased

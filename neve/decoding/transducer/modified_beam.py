@@ -73,7 +73,7 @@ def modified_beam_search(
         if fusion is not None:
             scores = scores + fusion.scores(nodes, histories)
         if phrases is not None:
-            scores = scores + phrases.scores(nodes, histories).to(scores.device)
+            scores = scores + phrases.scores(nodes, histories)
         # what is not among a hypothesis's best is not among the best of all
         scores, tokens = scores.topk(min(beam, scores.shape[1]), dim=-1)
         plain = plain.gather(1, tokens).cpu().numpy().astype(np.float64)
@@ -100,6 +100,5 @@ def modified_beam_search(
         if fusion is not None:
             fusion.keep([partial.node for row in active for partial in beams[row]], histories)
     if phrases is not None:
-        for partial in (partial for partials in beams for partial in partials):
-            partial.score += phrases.end(partial.node, histories)
+        phrases.end_all(beams, histories)
     return [finished(partials, histories, length_norm) for partials in beams]
