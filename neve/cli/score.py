@@ -45,6 +45,7 @@ def write_results(config) -> None:
     from neve.scoring import write_results_md
 
     record = surroundings("score")
+    compared = write_comparison(config) if config.scoring.compare else []
     experiments = write_results_md(
         config.paths.results,
         config.paths.experiments,
@@ -52,9 +53,25 @@ def write_results(config) -> None:
         command=recipe_command(),
         versions=record["versions"],
         revision=record["revision"] or "",
+        first=compared,
     )
     print(f"results: {config.paths.results}")
     print("\n".join(table(experiments, config.tag, config.decoding.name)), flush=True)
+
+
+def write_comparison(config) -> list[str]:
+    """The page of the systems of scoring.compare, once all are scored; its tables, as Markdown."""
+    from neve.scoring import comparison, find_experiments
+
+    paths = config.paths
+    compared, missing = comparison.compare(config.scoring, find_experiments(paths.experiments))
+    if missing:
+        print(f"not scored yet, of those to compare: {', '.join(missing)}")
+        return []
+    out = Path(paths.experiments) / "comparison.html"
+    comparison.write_comparison(out, compared, title=config.title, command=recipe_command())
+    print(f"comparison: {out}")
+    return comparison.markdown(compared)
 
 
 def table(experiments, tag: str, decoding: str) -> list[str]:

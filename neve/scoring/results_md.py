@@ -78,12 +78,14 @@ def write_results_md(
     revision: str = "",
     decoding_log: str | Path | None = None,
     test_sets: Sequence[str] | None = None,
+    first: Sequence[str] = (),
 ) -> list[Experiment]:
     """Write RESULTS.md at `path` from all scored experiments under `exp_root`; return these.
 
     `command` made the results, `versions` maps packages to versions, `revision` is git's;
     `decoding_log` defaults to `decodings.jsonl` in `exp_root`. `test_sets` names the sets whose
-    decodings are counted (default: those that the log calls test sets). What stands above the
+    decodings are counted (default: those that the log calls test sets). The lines `first` stand
+    before all tables. What stands above the
     marker line of an existing file is kept; a file without the marker is taken to be written by
     hand, and the results are added below it. Without one, the file begins with `title`.
 
@@ -100,6 +102,7 @@ def write_results_md(
     parts = [_introduction(path, title), MARKER, ""]
     if command:
         parts += ["Made by", "", *_code(command), ""]
+    parts += first
     parts += [
         "Each row is one training run, from its own seed; all that were scored are here. The "
         "interval is a bootstrap's (Bisani and Ney, 2004); ± is the standard deviation over seeds."
@@ -153,7 +156,7 @@ def _all_decodings(decodings: Mapping[str, Sequence[Experiment]]) -> list[str]:
         "together; of the search alone; and the same in seconds of processors. Depth: arcs of the "
         "lattices in a frame; list: hypotheses of an n-best list."
     )
-    return [*_table(header, rows), "", about, ""]
+    return [*markdown_table(header, rows), "", about, ""]
 
 
 def _mean(rates: Sequence[float]) -> str:
@@ -182,9 +185,9 @@ def _trainings(decodings: Mapping[str, Sequence[Experiment]]) -> list[str]:
     header = ("set", "seed", "errors / words", "WER %", interval, "sub / del / ins", "CER %")
     rows = [(name, *row) for name, members in decodings.items() for row in _rows(members)]
     if len(decodings) == 1:
-        lines = [*_table(header, [row[1:] for row in rows]), ""]
+        lines = [*markdown_table(header, [row[1:] for row in rows]), ""]
     else:
-        lines = [*_table(("decoding", *header), rows), ""]
+        lines = [*markdown_table(("decoding", *header), rows), ""]
     for split in sorted({split for m in every for split in m.summaries}):
         skipped = max(m.summaries[split].skipped for m in every if split in m.summaries)
         if skipped:
@@ -250,7 +253,7 @@ def _training_table(experiments: Sequence[Experiment]) -> list[str]:
     if not rows:
         return []
     header = ("experiment", "seed", "parameters", "epochs", "training", "hours of audio per hour")
-    return ["## Training", "", *_table(header, rows), ""]
+    return ["## Training", "", *markdown_table(header, rows), ""]
 
 
 def _decodings(counts: Mapping[str, int]) -> list[str]:
@@ -298,7 +301,8 @@ def _as_number(text: str) -> int:
     return int(text) if text.isdigit() else -1
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
     lines = [header, ["---"] * len(header), *rows]
     return [
         "| " + " | ".join(_escaped(cell) if line is not lines[1] else cell for cell in line) + " |"
