@@ -38,7 +38,8 @@ def write_texts(out, counts, taken):
     write(out / "lexicon.txt", (f"{word} {' '.join(phones)}" for word, phones in lexicon))
     general_count, bank_count = counts
     rng = random.Random("banking:text")
-    write(out / "general.txt", untaken(general_count, taken, functools.partial(general.sentence, rng)))
+    everyday = functools.partial(general.sentence, rng)
+    write(out / "general.txt", untaken(general_count, taken, everyday))
     for name, named in (("calls.txt", False), ("sentences.txt", True)):
         lists = bank.choices("train", names=named)
         call = functools.partial(bank.call, rng, lists, bank.TEMPLATES)
