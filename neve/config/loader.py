@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import enum
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from neve.config.options import describe, sections, type_name
+from neve.config.ranges import with_ranges
 from neve.errors import ConfigError
 from neve.files import atomic_open
 
 BASE = "base"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def load(
@@ -90,7 +93,7 @@ def _read_files(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dic
     if path.resolve() in above:
         raise ConfigError(f"{path}: `{BASE}` leads back to this file")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml)
     except FileNotFoundError:
         hint = f"; `{BASE}` in {above[-1]} names it, relative to itself" if above else ""
         raise ConfigError(f"{path}: there is no such configuration file{hint}") from None
@@ -108,8 +111,19 @@ def _read_files(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dic
     yield path, content
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not a silent choice of the last."""
+class _Yaml(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, not a silent choice of the last.
+
+    What has colons is a text (1:3:1 a range), not a number to the base of 60 as in YAML 1.1.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [
+            (tag, re.compile(f"(?!.*:){kind.pattern}", re.X) if tag in _NUMBERS else kind)
+            for tag, kind in kinds
+        ]
+        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -149,8 +163,7 @@ def _checked(cls: type, content: object, prefix: str, where: str, root: type) ->
     """`content` with dashes in keys turned to underscores; ConfigError for keys `cls` lacks."""
     if not isinstance(content, dict):
         raise ConfigError(
-            f"{where}: {prefix.rstrip('.')} is a section: it takes keys and values, "
-            f"not {content!r}"
+            f"{where}: {prefix.rstrip('.')} is a section: it takes keys and values, not {content!r}"
         )
     known = sections(cls)
     result = {}
@@ -160,6 +173,11 @@ def _checked(cls: type, content: object, prefix: str, where: str, root: type) ->
             raise ConfigError(f"{where}: {_unknown(root, prefix + str(key))}")
         if dataclasses.is_dataclass(known[name][1]):
             value = _checked(known[name][1], value, f"{prefix}{name}.", where, root)
+        else:
+            try:
+                value = with_ranges(known[name][1], value)
+            except ValueError as error:
+                raise ConfigError(f"{where}: {prefix}{name}: {error}") from None
         result[name] = value
     return result
 
@@ -211,7 +229,7 @@ def _parse(kind: object, text: str, key: str) -> object:
     if not containers and not dataclasses.is_dataclass(kind):
         return text
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Yaml)
     except yaml.YAMLError as error:
         raise ConfigError(f"the command line: {key}: {text!r} is not valid YAML") from error
     if containers and typing.get_origin(containers[0]) in (list, tuple):

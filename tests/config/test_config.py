@@ -1,5 +1,6 @@
 """Loading, checking, describing and saving configurations."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ class Lm:
     order: int = option(3, "order of the n-gram")
     cutoff: float = option(0.5, "a fraction")
     words: list[str] = option([], "words to add")
+    scales: list[float] = option([1.0], "scales to try")
+    sizes: list[int] = option([4], "sizes")
     weights: dict[str, float] = option({}, "weight of each text")
     seed: int | None = option(None, "seed, or null")
 
@@ -94,6 +97,55 @@ def test_dashes_equal_underscores_but_not_in_the_users_own_keys(tmp_path):
 )
 def test_command_line_values_take_the_type_of_their_key(override, key, value):
     assert getattr(load(Root, [], [override]).lm, key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0.1:1.0:0.1", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
+        ("0:1:.3", [0.0, 0.3, 0.6, 0.9]),
+        ("1:3:1", [1.0, 2.0, 3.0]),  # 3781 to YAML, and 1:20:10.5 is 4810.5
+        ("1:20:10.5", [1.0, 11.5]),
+        ("2:-1:-1.5", [2.0, 0.5, -1.0]),
+        ("0.5:0.5:1", [0.5]),
+        ("[0, 0.5:1:0.25, 4]", [0.0, 0.5, 0.75, 1.0, 4.0]),
+        ("[1:3:1]", [1.0, 2.0, 3.0]),
+        ("1e-3:3e-3:1e-3", [0.001, 0.002, 0.003]),
+    ],
+)
+def test_a_list_of_numbers_takes_ranges(tmp_path, text, numbers):
+    file = write(tmp_path / "one.yaml", f"lm:\n  scales: {text}\n")
+    for config in (load(Root, [file]), load(Root, [], [("lm.scales", text)])):
+        assert config.lm.scales == numbers
+        save(config, tmp_path / "saved.yaml")
+        assert load(Root, [tmp_path / "saved.yaml"]) == config
+    if not text.startswith("["):
+        assert load(Root, [], [("lm.scales", f"7,{text}")]).lm.scales == [7.0, *numbers]
+
+
+def test_ranges_of_whole_numbers_and_no_ranges_elsewhere(tmp_path):
+    config = load(Root, [], ["lm.sizes=2:8:3", "lm.words=[1:3:1, a]", "tag=1:3:1"])
+    assert config.lm.sizes == [2, 5, 8]
+    assert (config.lm.words, config.tag) == (["1:3:1", "a"], "1:3:1")
+    file = write(tmp_path / "one.yaml", "lm: {words: [1:3:1]}\ntag: 1:30:00\n")
+    assert (load(Root, [file]).lm.words, load(Root, [file]).tag) == (["1:3:1"], "1:30:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.1:1.0", "'0.1:1.0' is not a range start:stop:step, such as 0.1:1.0:0.1"),
+        ("1:0:0.5", "the range '1:0:0.5' does not lead from 1 to 0"),
+        ("0:1:0", "the range '0:1:0' does not lead from 0 to 1"),
+        ("0:1:1e-6", "has 1000001 numbers; 10000 is the most"),
+    ],
+)
+def test_what_is_no_range_is_named_with_its_key(tmp_path, text, message):
+    file = write(tmp_path / "one.yaml", f"lm: {{scales: [{text}]}}\n")
+    for where, given in ((str(file), ([file],)), ("the command line", ([], [("lm.scales", text)]))):
+        with pytest.raises(ConfigError, match=re.escape(f"{where}: lm.scales: ")) as error:
+            load(Root, *given)
+        assert message in str(error.value)
 
 
 def test_text_stays_text_on_the_command_line():
