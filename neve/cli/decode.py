@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 from neve.cli.main import open_stage
@@ -14,7 +15,7 @@ from neve.decoding.config import (
     refuse_idle_lms,
     searches_graph,
 )
-from neve.errors import ConfigError
+from neve.errors import ConfigError, NeveError
 
 SECTIONS = (
     "decoding",
@@ -26,6 +27,12 @@ SECTIONS = (
     "!decoding.max_duration",
 )
 USES = ("tag", "paths")
+# What decoding.scales_of takes: names in scales.json, and the keys of their candidates.
+TAKEN = {
+    "acoustic_scale": "acoustic_scales",
+    "word_score": "word_scores",
+    "blank_penalty": "blank_penalties",
+}
 
 
 def run(config, args) -> None:
@@ -34,6 +41,7 @@ def run(config, args) -> None:
     splits = decoding.splits or [*config.data.dev, *config.data.test]
     fbank = Path(paths.fbank)
     weights = Path(paths.exp) / decoding.checkpoint
+    take_scales(config)
     graph, ctc_lang = graph_path(config), ctc_lang_path(config)
     own_lm = own_lm_path(config)
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(splits)]
@@ -78,6 +86,25 @@ def run(config, args) -> None:
                 command=command_line(),
                 is_test=split in config.data.test,
             )
+
+
+def take_scales(config) -> None:
+    """Set the scales that the decoding decoding.scales_of has chosen, so that they have a part in
+    what the stage depends on."""
+    other = config.decoding.scales_of
+    if not other:
+        return
+    path = Path(config.paths.decode).parent / f"decode_{other}" / "scales.json"
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+        for name, key in TAKEN.items():
+            setattr(config.decoding, key, [float(chosen[name])])
+    except FileNotFoundError:
+        raise ConfigError(
+            f"decoding.scales_of: there is no {path}; decode with decoding.name {other} first"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NeveError(f"{path}: not scales of a decoding ({error}); decode again") from error
 
 
 def graph_path(config) -> Path | None:
