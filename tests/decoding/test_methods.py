@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tiny_lms import neural_lm
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.by_name import CTC, METHODS, TRANSDUCER
@@ -23,10 +24,7 @@ from neve.lang import Lang, LangConfig, build_lang
 from neve.lm.units import Units
 from neve.models import CtcModel, ModelConfig, TransducerModel
 from neve.models.config import ZipformerConfig
-from neve.models.lm import build_lm, load_lm
-from neve.models.lm_config import LmModelConfig
-from neve.tasks.lm import write_model
-from neve.tasks.lm_config import NeuralLmConfig
+from neve.models.lm import load_lm
 
 SHAPE = ModelConfig(encoder="tdnn", dim=8, layers=2, subsampling=3, predictor_dim=8, joiner_dim=16)
 LISTED = ("nbest", "nbest-oracle", "nbest-rescoring", "neural-rescoring", "attention-rescoring")
@@ -58,25 +56,6 @@ def transducer_of(lang, ctc_lang=None, **changes):
 def batch(*frames):
     torch.manual_seed(1)
     return torch.randn(len(frames), max(frames), 8), torch.tensor(frames)
-
-
-def neural_lm(lang, out, unit="tokens", bias=None, kind="lstm"):
-    """A directory as `neve train-lm` writes it, with random weights.
-
-    bias {unit: log-odds}: all that it says, whatever came before.
-    """
-    torch.manual_seed(0)
-    units = Units(lang, unit)
-    shape = LmModelConfig(kind=kind, dim=8, layers=1, heads=2, tied=False)
-    model = build_lm(shape, units.size, units.boundary)
-    for parameter in model.output.parameters() if bias else ():
-        parameter.data.zero_()
-    for name, value in (bias or {}).items():
-        model.output.bias.data[units.names.index(name)] = value
-    out.mkdir()
-    torch.save({"model": model.state_dict()}, out / "weights.pt")
-    write_model(out, out / "weights.pt", NeuralLmConfig(unit=unit, model=shape), units)
-    return out
 
 
 def results_of(model, langs, frames=(60, 21, 33), scales=None, graph=None, lm=None, **changes):
