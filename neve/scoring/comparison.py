@@ -89,7 +89,7 @@ def _rows(config: ScoringConfig, systems: Mapping[str, list[Experiment]], split:
             rate = rows[0].words.rate
             reduction = 1.0 - words.rate / rate if rate else None
             if first is not None and scored is not None:
-                better = compare_systems(scored, first, config).probability_of_improvement
+                better = compare_systems(first, scored, config).probability_of_improvement
         rows.append(
             Row(
                 name=name,
