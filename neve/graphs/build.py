@@ -8,6 +8,7 @@ import numpy as np
 
 from neve.errors import NeveError
 from neve.fsa import compose_determinize_minimize, graph_from_openfst_text, read_text
+from neve.graphs.agreement import check_ids, tell_differences
 from neve.graphs.arcs import Arcs
 from neve.graphs.config import GraphConfig
 from neve.kernels import Graph, compose_ctc, connect, remove_epsilon
@@ -37,9 +38,11 @@ def build_L(lang_dir: str | os.PathLike) -> Graph:
 def build_G(g_fst_txt: str | os.PathLike, lm_scale: float = 1.0) -> Graph:
     """The language model from OpenFst's text form of it, as kaldilm writes it; words in and out.
 
-    Raises NeveError naming file and line if a line cannot be read.
+    Raises NeveError naming file and line if a line cannot be read, and for a G without words.
     """
-    graph = graph_from_openfst_text(read_text(g_fst_txt), where=g_fst_txt)
+    graph = graph_from_openfst_text(read_text(g_fst_txt).lstrip("\n"), where=g_fst_txt)
+    if not (graph.labels > 0).any():
+        raise NeveError(f"{g_fst_txt}: the grammar is empty: there is no word in it (stage 4)")
     graph.scores *= np.float32(lm_scale)
     return graph
 
@@ -122,6 +125,7 @@ def build_graph(
         scaled = dataclasses.replace(G, scores=G.scores * np.float32(config.lm_scale))
     elif g_fst_txt is not None:
         scaled = build_G(g_fst_txt, config.lm_scale)
+        check_ids(scaled, read_symbols(Path(lang_dir) / "words.txt"), g_fst_txt)
     else:
         raise NeveError(
             f"graph.kind {config.kind} needs a language model; build it first (stage 4)"
@@ -140,7 +144,9 @@ def _LG(lang_dir, G: Graph, config: GraphConfig) -> Graph:
         _first_disambig(table, lang_dir, name)
         for table, name in zip(tables, ("tokens.txt", "words.txt"))
     ]
-    L = _with_loops(build_L(lang_dir), G, *tables)
+    L = build_L(lang_dir)
+    tell_differences(L, G, tables[1], first[1])
+    L = _with_loops(L, G, *tables)
     if has_unknown_model(lang_dir):
         from neve.graphs.unknown import with_unknown
 

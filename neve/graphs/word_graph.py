@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neve.errors import NeveError
+from neve.graphs.agreement import check_ids
 from neve.graphs.build import build_G
 from neve.graphs.classes import Entry, expand_classes, read_classes
 from neve.graphs.config import GraphConfig
@@ -63,6 +64,8 @@ def make_G(
         G, class_ids = build_G(path), {}
         if old_words is not None:
             G = relabelled(G, SymbolTable.read(old_words), words)
+        else:
+            check_ids(G, {word: words[word] for word in words}, path)
     lists: dict[str, list[Entry]] = {}
     if class_ids:
         lists = read_classes(config.classes or None, class_ids, normal, added)

@@ -58,13 +58,13 @@ def build_lm(
     def texts(paths: Sequence) -> Iterator[list[str]]:
         return spelling.spelled(_texts(paths)) if spelling else _texts(paths)
 
-    given = [read_arpa(path) for path in config.interpolate]
+    given = [_read_model(path, lexicon) for path in config.interpolate]
     alone = bool(config.arpa or config.text or (config.transcripts and transcripts))
     weights = mixture_weights(config.weights, len(given) + alone) if given else None
     with tempfile.TemporaryDirectory(prefix=".lm-", dir=out) as scratch:
         models = given
         if config.arpa:
-            models = [read_arpa(config.arpa), *given]
+            models = [_read_model(config.arpa, lexicon), *given]
         elif alone or not given:
             known = spelling.names if spelling else lexicon.vocabulary
             vocabulary = known if config.vocabulary != "text" else []
@@ -100,6 +100,23 @@ def build_lm(
         if not spelling:
             arpa_to_fst(out / "lm.arpa", Path(lang) / "words.txt", out / "G.fst.txt", model=model)
         return in_memory(model)
+
+
+def _read_model(path: str | os.PathLike, lang: Lang) -> ArpaLm:
+    """The model of an ARPA file; a warning says if its words are written in another form."""
+    model = read_arpa(path)
+    pairs = ((word, lang.normal(word)) for word in model.words if word not in lang.words)
+    other = [f"{word} for {form}" for word, form in pairs if form != word and form in lang.words]
+    if other:
+        log.warning(
+            "%s: %d of its %d words are in the lang directory in another form: %s. Was it made of "
+            "text in the normal form (section text)?",
+            path,
+            len(other),
+            len(model.words),
+            ", ".join([*other[:10], *(["..."] if len(other) > 10 else [])]),
+        )
+    return model
 
 
 def _texts(paths: Sequence[str | os.PathLike]) -> Iterator[list[str]]:
