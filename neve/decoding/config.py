@@ -32,12 +32,14 @@ LM_METHODS = {
     "neural_lm": ("neural-rescoring", *FUSION_METHODS, *LIST_RESCORING_METHODS),
     "token_lm": (*FUSION_METHODS, *LIST_RESCORING_METHODS),
 }
-# Methods that can favour listed phrases: as they search, or in the lattice.
+# Methods that can favour listed phrases.
 PHRASE_METHODS = (
-    "modified-beam",
-    "modified-beam-rescoring",
+    "ctc-greedy",
+    "ctc-prefix-beam",
     "ctc-lattice",
-    *(method for method in GRAPH_METHODS if method != "graph"),
+    *GRAPH_METHODS,
+    *FUSION_METHODS,
+    *LIST_RESCORING_METHODS,
 )
 
 
@@ -130,14 +132,13 @@ class DecodingConfig:
     )
     phrases: str = option(
         "",
-        "a file of phrases that modified-beam and the methods with a lattice favour, in the form "
-        "of the transcripts, one a line, perhaps with a tab and its own boost",
+        "a file of phrases that all methods but fast-beam favour as they search, in the form of "
+        "the transcripts, one a line, perhaps with a tab and its own boost",
     )
     phrase_boosts: list[float] = option(
         [1.0],
-        "added to the score for each token (modified-beam, ctc-lattice) or word (other lattices) "
-        "of a phrase of the list that has no boost of its own; of several, chosen on the dev sets "
-        "likewise",
+        "added to the score for each word (methods with a graph) or token (others) of a phrase of "
+        "the list that has no boost of its own; of several, chosen on the dev sets likewise",
     )
     acoustic_scales: list[float] = option(
         [1.0],

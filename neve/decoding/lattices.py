@@ -7,7 +7,6 @@ sequences are taken once, and of each the best path of the whole lattice is look
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +19,13 @@ from neve.fsa import (
     DenseFsaVec,
     Fsa,
     FsaVec,
-    RaggedTensor,
+    Graph,
+    biased_lattices,
     intersect_dense_pruned,
     random_paths,
     shortest_path,
 )
-from neve.graphs import BiasingGraph, bias_lattice, build_H, token_biasing, word_biasing
+from neve.graphs import BiasingGraph, build_H, token_biasing
 from neve.results import Hypothesis
 
 
@@ -53,7 +53,6 @@ class BestPath(GraphMethod):
     """The best path of the lattice, which is that of `graph`; the others build on it."""
 
     lists = False  # whether there are n-best lists
-    biasing = staticmethod(word_biasing)
     pruning = "exact"  # of lattices, see `neve.fsa.intersect_dense_pruned`
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
@@ -61,7 +60,7 @@ class BestPath(GraphMethod):
         for key in ("output_beam", "num_paths", "nbest_scale"):
             if not getattr(config, key) > 0:
                 raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
-        self._scored: tuple[float, Fsa] | None = None
+        self._scored: tuple[float, Graph, Fsa] | None = None
 
     @property
     def first_scales(self):
@@ -72,16 +71,16 @@ class BestPath(GraphMethod):
 
     def first_pass(self, outputs, lengths, scales) -> list[Searched]:
         scores = self.penalised(outputs, scales.blank_penalty) * np.float32(scales.acoustic_scale)
-        biasing = self.phrases and self.phrases.with_boost(scales.phrase_boost)
+        favoured = self.favoured(scales)
         if self._scored is None or self._scored[0] != scales.word_score:
             graph = self.scored_graph(scales.word_score)
-            self._scored = scales.word_score, Fsa.from_graph(graph, acceptor=True)
+            self._scored = scales.word_score, graph, Fsa.from_graph(graph, acceptor=True)
         found: list[Searched | None] = [None] * len(lengths)
         rows = list(range(len(lengths)))
         for partial in (False, True) if self.config.allow_partial else (False,):
             if not rows:
                 break
-            searched = self._searched(scores, outputs, lengths, rows, partial, biasing)
+            searched = self._searched(scores, outputs, lengths, rows, partial, favoured)
             found = [new if new else old for new, old in zip(searched, found)]
             rows = [row for row in rows if found[row] is None]
         nothing = (Searched(None, row[:length], [], []) for row, length in zip(outputs, lengths))
@@ -115,22 +114,8 @@ class BestPath(GraphMethod):
         names = (self.lang.words[word] for word in words)
         return [name for name in names if self.lang.is_written(name)]
 
-    def _searched(self, scores, outputs, lengths, rows, partial, biasing) -> list[Searched | None]:
-        config = self.config
-        segments = [[row, 0, int(lengths[row])] for row in rows]
-        dense = DenseFsaVec(torch.from_numpy(scores), torch.tensor(segments, dtype=torch.int32))
-        fsas = intersect_dense_pruned(
-            self._scored[1],
-            dense,
-            config.search_beam,
-            config.output_beam,
-            config.min_active,
-            config.max_active,
-            allow_partial=partial,
-            pruning=self.pruning,
-        )
-        if biasing is not None:
-            fsas = self._biased(fsas, biasing)
+    def _searched(self, scores, outputs, lengths, rows, partial, favoured) -> list[Searched | None]:
+        fsas = self._lattices(scores, lengths, rows, partial, favoured)
         first = fsas.arc_splits.tolist()
         fsas.lattice_arc = torch.arange(fsas.num_arcs, dtype=torch.int32)
         best = shortest_path(fsas, use_double_scores=True)
@@ -154,16 +139,24 @@ class BestPath(GraphMethod):
             )
         return found
 
-    def _biased(self, fsas: FsaVec, biasing: BiasingGraph) -> FsaVec:
-        """Lattices with the bonuses of phrases."""
-        fsas.aux_labels = self._graph_words[fsas.arc_map_a]
-        return bias_lattice(fsas, biasing)
-
-    @functools.cached_property
-    def _graph_words(self) -> RaggedTensor:
-        """What each arc of the graph says."""
-        both = (self.graph.aux_splits, self.graph.aux_values)
-        return RaggedTensor.from_splits(*(torch.from_numpy(x.astype(np.int32)) for x in both))
+    def _lattices(self, scores, lengths, rows, partial, favoured: BiasingGraph | None) -> FsaVec:
+        config = self.config
+        beams = config.search_beam, config.output_beam, config.min_active, config.max_active
+        options = {"allow_partial": partial, "pruning": self.pruning}
+        _, graph, fsa = self._scored
+        if favoured is not None:
+            rows = np.array(rows)
+            return biased_lattices(
+                graph,
+                favoured.automaton,
+                scores[rows],
+                np.asarray(lengths)[rows],
+                *beams,
+                **options,
+            )
+        segments = [[row, 0, int(lengths[row])] for row in rows]
+        dense = DenseFsaVec(torch.from_numpy(scores), torch.tensor(segments, dtype=torch.int32))
+        return intersect_dense_pruned(fsa, dense, *beams, **options)
 
     def _sampled(self, fsas: FsaVec) -> list[list[list[int]]]:
         spread = fsas.detach().clone()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neve.decoding.config import PHRASE_METHODS, DecodingConfig
-from neve.decoding.phrases import PhraseBonus, PhraseList
+from neve.decoding.phrases import PhraseBonus, PhraseList, favoured_labels
 from neve.decoding.times import TokenSpan, spelled_words, timed_words, token_runs
 from neve.decoding.transducer import (
     Histories,
@@ -26,7 +26,7 @@ from neve.decoding.transducer import (
 from neve.decoding.transducer_lms import ListRescoring, TransducerLms
 from neve.errors import ConfigError
 from neve.fsa import Graph, one_best
-from neve.graphs import token_biasing
+from neve.graphs import BiasingGraph, token_biasing, word_biasing
 from neve.kernels import align_ctc, prefix_beam_search
 from neve.lang import Lang
 from neve.models import TransducerModel
@@ -93,6 +93,10 @@ class Method:
             self.phrases = PhraseList(config.phrases, lang, self.biasing)
             self.scales = (*self.scales, "phrase_boost")
 
+    def favoured(self, scales: Scales) -> BiasingGraph | None:
+        """The automaton of `decoding.phrases`; None if there is nothing to favour."""
+        return self.phrases and self.phrases.with_boost(scales.phrase_boost)
+
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[np.ndarray | Tensor, np.ndarray]:
         """(N, T, F) features, (N,) lengths to the model's outputs (N, T', ...), (N,) lengths."""
         raise NotImplementedError
@@ -156,6 +160,7 @@ class GraphMethod(CtcMethod):
     """The best path through a graph from tokens to words."""
 
     scales = ("acoustic_scale", "word_score", "blank_penalty")
+    biasing = staticmethod(word_biasing)
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
@@ -165,7 +170,7 @@ class GraphMethod(CtcMethod):
             )
 
     def search(self, outputs, lengths, scales):
-        config = self.config
+        config, favoured = self.config, self.favoured(scales)
         paths = one_best(
             self.scored_graph(scales.word_score),
             self.penalised(outputs, scales.blank_penalty) * np.float32(scales.acoustic_scale),
@@ -175,6 +180,7 @@ class GraphMethod(CtcMethod):
             config.max_active,
             config.allow_partial,
             config.threads or None,
+            favoured and favoured.automaton,
         )
         found = []
         for path, row, length in zip(paths, outputs, lengths):
@@ -220,21 +226,34 @@ class GraphMethod(CtcMethod):
 class CtcGreedy(CtcMethod):
     """The best token of each frame, repeats and blanks removed."""
 
+    biasing = staticmethod(token_biasing)
+
     def search(self, outputs, lengths, scales):
-        found = []
+        found, favoured = [], self.favoured(scales)
         for row, length in zip(outputs, lengths):
             log_probs = self.penalised(row[:length], scales.blank_penalty)
-            labels = log_probs.argmax(axis=1)
-            found.append([self.of_labels(labels, row[:length], log_probs.max(axis=1).sum())])
+            if favoured is None:
+                labels, score = log_probs.argmax(axis=1), log_probs.max(axis=1).sum()
+            else:
+                labels, score = favoured_labels(log_probs, favoured)
+            found.append([self.of_labels(labels, row[:length], score)])
         return found
 
 
 class CtcPrefixBeam(CtcMethod):
     """The most probable token sequences, their alignments summed."""
 
+    biasing = staticmethod(token_biasing)
+
     def search(self, outputs, lengths, scales):
-        penalised = self.penalised(outputs, scales.blank_penalty)
-        rows = prefix_beam_search(penalised, lengths, self.config.beam, self.config.threads or None)
+        penalised, favoured = self.penalised(outputs, scales.blank_penalty), self.favoured(scales)
+        rows = prefix_beam_search(
+            penalised,
+            lengths,
+            self.config.beam,
+            self.config.threads or None,
+            favoured and favoured.automaton,
+        )
         found = []
         for prefixes, row, used, length in zip(rows, outputs, penalised, lengths):
             found.append(
@@ -285,7 +304,11 @@ class TransducerMethod(Method):
 
     def options(self, scales: Scales) -> dict:
         """What `paths` gets beside."""
-        return {"fusion": self.lms.fusion(scales)} if self.fuses else {}
+        given = {"fusion": self.lms.fusion(scales)} if self.fuses else {}
+        favoured = self.favoured(scales)
+        if favoured is not None:
+            given["phrases"] = PhraseBonus(favoured, self.lang.num_tokens)
+        return given
 
     def paths(self, outputs: Tensor, lengths, **options) -> list[list[TokenPath]]:
         raise NotImplementedError
@@ -301,6 +324,8 @@ class TransducerMethod(Method):
 class TransducerGreedy(TransducerMethod):
     """See `neve.decoding.transducer.greedy_search`."""
 
+    biasing = staticmethod(token_biasing)
+
     def paths(self, outputs, lengths, **options):
         options["max_symbols"] = self.config.max_symbols
         return [[path] for path in greedy_search(self.model, outputs, lengths, **options)]
@@ -311,13 +336,6 @@ class TransducerModifiedBeam(TransducerMethod):
 
     biasing = staticmethod(token_biasing)
 
-    def options(self, scales):
-        given, tokens = super().options(scales), self.lang.num_tokens
-        graph = self.phrases and self.phrases.with_boost(scales.phrase_boost)
-        if graph is not None:
-            given["phrases"] = PhraseBonus(graph, tokens)
-        return given
-
     def paths(self, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
         return modified_beam_search(self.model, outputs, lengths, **options)
@@ -325,6 +343,8 @@ class TransducerModifiedBeam(TransducerMethod):
 
 class TransducerBeam(TransducerMethod):
     """See `neve.decoding.transducer.beam_search`."""
+
+    biasing = staticmethod(token_biasing)
 
     def paths(self, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}

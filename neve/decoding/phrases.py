@@ -116,3 +116,27 @@ class PhraseBonus:
         """Add `end` to the scores of hypotheses that are at their end."""
         for partial in (partial for partials in beams for partial in partials):
             partial.score += self.end(partial.node, histories)
+
+
+def favoured_labels(log_probs: np.ndarray, graph: BiasingGraph) -> tuple[np.ndarray, float]:
+    """(labels (T,), score) of (T, C) log-probabilities of CTC, chosen frame by frame with phrases.
+
+    A token earns its part where it begins, not where it goes on. What it would take back of a
+    phrase that is begun counts among tokens that begin, and not against blank or the token before.
+    """
+    labels, total = np.zeros(len(log_probs), np.int64), 0.0
+    state = before = 0
+    for frame, scores in enumerate(log_probs):
+        (added,) = graph.deltas([state], len(scores))
+        stay = before if before and scores[before] > scores[0] else 0
+        begins = scores + added
+        gains = scores + np.maximum(added, 0.0)
+        begins[[0, before]] = gains[[0, before]] = -np.inf
+        if gains.max() > scores[stay]:
+            stay = int(begins.argmax())
+            total += begins[stay]
+            state, _ = graph.step(state, stay)
+        else:
+            total += scores[stay]
+        labels[frame] = before = stay
+    return labels, float(total + graph.finish(state))

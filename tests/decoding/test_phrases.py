@@ -18,9 +18,9 @@ from neve.decoding.by_name import CTC, TRANSDUCER
 from neve.decoding.config import PHRASE_METHODS
 from neve.decoding.phrases import PhraseBonus
 from neve.decoding.scales import sweep
-from neve.decoding.transducer import modified_beam_search
+from neve.decoding.transducer import greedy_search, modified_beam_search
 from neve.errors import ConfigError, NeveError
-from neve.graphs import GraphConfig, build_graph, read_phrases, token_biasing
+from neve.graphs import BiasingGraph, GraphConfig, build_graph, read_phrases, token_biasing
 from neve.lang import Lang, LangConfig, build_lang
 from neve.models import CtcModel, ModelConfig, TransducerModel
 
@@ -91,28 +91,40 @@ def best_of(recognizer, scores, scales=None):
     return best
 
 
-LATTICE = sorted(set(PHRASE_METHODS) & {"1best", "nbest", "mbr", "ctc-lattice"})
+OF_CTC = ["1best", "ctc-greedy", "ctc-lattice", "ctc-prefix-beam", "graph", "mbr", "nbest"]
 
 
-@pytest.mark.parametrize("method", LATTICE)
-def test_a_listed_phrase_wins_in_a_lattice(lang, listed, method):
+@pytest.mark.parametrize("method", OF_CTC)
+def test_a_listed_phrase_wins(lang, listed, method):
     # A C 0.6, B C 0.4: with more than log 1.5 = 0.405 B C is best, which has two words or tokens
     scores = scores_of(lang, {"a": 0.6, "b": 0.4}, {"c": 1.0})
     plain = best_of(with_ctc(lang, method=method), scores)
     assert plain.text.upper() == "A C"
     recognizer = with_ctc(lang, method=method, phrases=listed("B C"))
-    assert best_of(recognizer, scores, Scales(phrase_boost=0.15)).text == plain.text
-    found = best_of(recognizer, scores, Scales(phrase_boost=0.25))
+    # what is chosen frame by frame has no second chance: B alone must be better than A
+    little, much = (0.15, 0.25) if method != "ctc-greedy" else (0.4, 0.41)
+    assert best_of(recognizer, scores, Scales(phrase_boost=little)).text == plain.text
+    found = best_of(recognizer, scores, Scales(phrase_boost=much))
     assert found.text.upper() == "B C"
     if method != "mbr":
-        wanted = plain.score + math.log(0.4 / 0.6) + 2 * 0.25
+        wanted = plain.score + math.log(0.4 / 0.6) + 2 * much
         assert found.score == pytest.approx(wanted, abs=1e-4)
     # a boost of its own, whatever that of the others is
-    own = with_ctc(lang, method=method, phrases=listed("B C\t0.25"))
+    own = with_ctc(lang, method=method, phrases=listed(f"B C\t{much}"))
     assert best_of(own, scores, Scales(phrase_boost=0.0)) == found
     # what is begun and not finished earns nothing
     begun = with_ctc(lang, method=method, phrases=listed("B D"))
-    assert best_of(begun, scores, Scales(phrase_boost=2.0)).text == plain.text
+    if method != "ctc-greedy":
+        assert best_of(begun, scores, Scales(phrase_boost=2.0)).text == plain.text
+
+
+@pytest.mark.parametrize("method", ["graph", "1best", "nbest", "ctc-lattice"])
+def test_a_listed_phrase_survives_beams_that_would_prune_it(lang, listed, method):
+    scores = scores_of(lang, {"a": 0.95, "b": 0.05}, {"c": 1.0})
+    narrow = {"search_beam": 3.5, "output_beam": 0.1, "min_active": 0}
+    recognizer = with_ctc(lang, method=method, phrases=listed("B C"), **narrow)
+    assert best_of(recognizer, scores, Scales(phrase_boost=1.6)).text.upper() == "B C"
+    assert best_of(recognizer, scores, Scales(phrase_boost=1.3)).text.upper() == "A C"
 
 
 def test_a_path_that_could_not_end_has_its_phrases_too(lang, listed, tmp_path):
@@ -150,6 +162,57 @@ def test_a_transducers_hypotheses_get_the_bonus_of_their_tokens(characters, list
     assert len(earned) > 2
 
 
+def heard(*rows):
+    """A model that hears in each frame these probabilities of blank, A, B and C, and outputs."""
+    predictor = SimpleNamespace(
+        context_size=1,
+        init_state=lambda count, device: torch.zeros(count, 1),
+        step=lambda tokens, state: (torch.zeros(len(tokens), 1), state),
+    )
+    joiner = SimpleNamespace(
+        project=lambda encoded: encoded,
+        project_predictor=lambda output: output,
+        join=lambda encoded, predicted: encoded,
+    )
+    scores = torch.tensor([rows], dtype=torch.float32).log()
+    return SimpleNamespace(predictor=predictor, joiner=joiner), scores
+
+
+def greedy(phrases, boost, *rows, **options):
+    model, scores = heard(*rows)
+    bonus = PhraseBonus(BiasingGraph(phrases, boost), scores.shape[2])
+    (path,) = greedy_search(model, scores, [len(rows)], phrases=bonus, **options)
+    return path
+
+
+def test_greedy_chooses_with_the_boost():
+    rows = [(0.1, 0.8, 0.05, 0.05), (0.1, 0.0, 0.4, 0.5)]
+    assert greedy([[3, 3]], 0.0, *rows).tokens == [1, 3]
+    path = greedy([[1, 2]], 0.3, *rows)
+    assert path.tokens == [1, 2] and path.frames == [0, 1]
+    assert path.score == pytest.approx(math.log(0.8 * 0.4) + 2 * 0.3)
+    assert path.log_probs[1] == pytest.approx(math.log(0.4 / 0.9))  # knows nothing of the boost
+    # a token that ends the hope is not worse than blank for it, and the loan is paid back
+    path = greedy([[1, 2]], 1.2, rows[0], (0.35, 0.0, 0.05, 0.6))
+    assert path.tokens == [1, 3] and path.score == pytest.approx(math.log(0.8 * 0.6))
+    # also where the utterance ends
+    path = greedy([[1, 2]], 1.2, rows[0], (0.9, 0.05, 0.0, 0.05))
+    assert path.tokens == [1] and path.score == pytest.approx(math.log(0.8 * 0.9))
+    # a token that earns something may be better than blank
+    assert greedy([[1, 2]], 1.2, rows[0], (0.6, 0.0, 0.3, 0.1)).tokens == [1, 2]
+
+
+def test_ctc_greedy_earns_where_a_token_begins(lang, listed):
+    with_list = with_ctc(lang, method="ctc-greedy", phrases=listed("A A B"))
+    rows = [{"a": 0.9, "-": 0.1}, {"a": 0.5, "b": 0.5}, {"-": 1.0}, {"a": 0.4, "c": 0.6},
+            {"b": 0.3, "d": 0.45, "-": 0.25}]  # fmt: skip
+    scores = scores_of(lang, *rows)
+    assert best_of(with_list, scores, Scales(phrase_boost=0.0)).text.upper() == "A C D"
+    found = best_of(with_list, scores, Scales(phrase_boost=0.5))
+    assert found.text.upper() == "A A B"
+    assert found.score == pytest.approx(math.log(0.9 * 0.5 * 0.4 * 0.3) + 3 * 0.5, abs=1e-4)
+
+
 def test_a_listed_phrase_wins_with_a_transducer(characters, listed):
     torch.manual_seed(1)
     batch = (torch.randn(1, 12, 8), torch.tensor([12]))
@@ -179,8 +242,8 @@ def test_a_listed_phrase_wins_with_a_transducer(characters, listed):
             assert one.score == pytest.approx(same.score, abs=1e-3)
 
 
-@pytest.mark.parametrize("method", LATTICE)
-def test_a_batch_of_lattices_is_as_its_rows_are_and_boost_0_changes_nothing(lang, listed, method):
+@pytest.mark.parametrize("method", OF_CTC)
+def test_a_batch_is_as_its_rows_are_and_boost_0_changes_nothing(lang, listed, method):
     draw = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 20, lang.num_tokens)) * 2)
     scores, lengths = draw.log_softmax(-1).float().numpy(), np.array([20, 0, 11])
     plain = with_ctc(lang, method=method, output_beam=8.0).search(scores, lengths)
@@ -220,15 +283,11 @@ def test_words_that_cannot_be_found_are_named(lang, characters, listed):
         with_transducer(characters, phrases=listed("ABC\tmuch"))
 
 
-def test_methods_that_cannot_say_which_can(lang, characters, listed):
+def test_methods_that_cannot_say_which_can(characters, listed):
     can = {name for name, kind in {**CTC, **TRANSDUCER}.items() if kind.biasing is not None}
     assert can == set(PHRASE_METHODS)
-    for method in ("graph", "ctc-greedy", "ctc-prefix-beam"):
-        with pytest.raises(ConfigError, match=rf"method {method} cannot .* modified-beam, ctc-lat"):
-            with_ctc(lang, method=method, phrases=listed("A"))
-    for method in ("greedy", "beam"):
-        with pytest.raises(ConfigError, match=rf"method {method} cannot favour phrases"):
-            with_transducer(characters, method=method, phrases=listed("AB"))
+    with pytest.raises(ConfigError, match=r"method fast-beam cannot favour .* are ctc-greedy, ctc"):
+        with_transducer(characters, method="fast-beam", phrases=listed("AB"))
 
 
 def test_the_list_is_an_input_of_the_stage(listed, monkeypatch):

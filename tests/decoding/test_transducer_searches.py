@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from neve.decoding.phrases import PhraseBonus
 from neve.decoding.transducer import (
     Histories,
     beam_search,
@@ -14,6 +15,7 @@ from neve.decoding.transducer import (
     histories,
     modified_beam_search,
 )
+from neve.graphs import BiasingGraph
 from neve.models.joiner import Joiner
 from neve.models.predictor import LstmPredictor, StatelessPredictor
 
@@ -95,6 +97,27 @@ def test_beam_search_sums_up_all_paths_where_the_beam_holds_them(kind):
     wanted = totals_of_all_paths(model, encoder_out[0], most=2, moves_on=False, penalty=-0.5)
     assert len(wanted) == sum(2**n for n in range(5))
     assert {tuple(path.tokens): path.score for path in found} == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("search", [modified_beam_search, beam_search])
+def test_phrases_add_the_bonus_of_its_tokens_to_each_hypothesis(search):
+    model, encoder_out = tiny("context 2"), inputs(frames=3)
+    biasing = BiasingGraph([[1, 2], [2, 2, 1], [2]], [0.8, 1.5, -0.6])
+    options = {"beam": 1000, "length_norm": False}
+    moves_on = search is modified_beam_search
+    if not moves_on:
+        options["max_symbols"] = 1
+    wanted = totals_of_all_paths(model, encoder_out[0], moves_on=moves_on)
+    wanted = {tokens: score + biasing.score(tokens) for tokens, score in wanted.items()}
+    bonus = PhraseBonus(biasing, TOKENS)
+    (found,) = search(model, encoder_out, [3], phrases=bonus, **options)
+    assert {tuple(path.tokens): path.score for path in found} == pytest.approx(wanted, abs=1e-4)
+    scores = [path.score for path in found]
+    assert scores == sorted(scores, reverse=True)
+    options["beam"] = 1  # where the bonus decides what is kept
+    strong = PhraseBonus(BiasingGraph([[2, 2]], 20.0), TOKENS)
+    (found,) = search(model, encoder_out, [3], phrases=strong, **options)
+    assert found[0].tokens[:2] == [2, 2]
 
 
 def test_beam_search_without_a_bound_stops_when_nothing_better_can_come():

@@ -1,4 +1,4 @@
-"""Searches with listed phrases: against all paths, and against the same search with dictionaries."""
+"""Searches with listed phrases: against all paths, and the same search with dictionaries."""
 
 import numpy as np
 import pytest
@@ -166,7 +166,7 @@ def test_without_phrases_nothing_changes_and_rows_are_independent():
             phrases = BiasingGraph(PHRASES, BOOSTS).automaton
             given = (8.0, 2, 50, partial)
             together = biased_one_best(graph, phrases, log_probs, lengths, *given, threads=2)
-            for row, length in enumerate(lengths):
+            for row in range(len(lengths)):
                 (alone,) = biased_one_best(
                     graph, phrases, log_probs[row : row + 1], lengths[row : row + 1], *given
                 )
