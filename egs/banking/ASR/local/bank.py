@@ -22,8 +22,8 @@ available balance|pending transaction|withdrawal|penalty|prime rate|prepayment|e
 
 # How acronyms and names of products are said, where letters to sound would guess wrong.
 SPOKEN = {
-    "APR": "ay p r", "APY": "ay p y", "ETF": "e t f", "IBAN": "eye ban", "ACH": "ay c h",
-    "IRA": "i r ay", "FICO": "fike oh", "KYC": "k y c", "ATM": "ay t m", "PIN": "pin",
+    "APR": "eigh p r", "APY": "eigh p y", "ETF": "e t f", "IBAN": "eye ban", "ACH": "eigh c h",
+    "IRA": "i r eigh", "FICO": "fike oh", "KYC": "k y c", "ATM": "eigh t m", "PIN": "pin",
     "FLEXSAVER": "flex saver", "SILVERLINE": "silver line", "CASHBUILDER": "cash builder",
     "HOMESTART": "home start", "NORTHGATE": "north gate", "TRAVELPLUS": "travel plus",
     "BLUEPEAK": "blue peak", "TRUSTWELL": "trust well", "PREAPPROVAL": "pre approval",
