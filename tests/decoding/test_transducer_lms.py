@@ -319,8 +319,8 @@ def test_a_batch_gives_what_its_rows_give(lang, tmp_path, monkeypatch, search):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_only_what_a_search_goes_on_with_is_remembered(lang, tmp_path, search):
-    model = random_model(lang)[0]
+def test_only_what_a_search_goes_on_with_is_remembered(lang, tmp_path, monkeypatch, search):
+    monkeypatch.setattr(fusion, "SPARE", 4)
     neural = NeuralLm(neural_lm(lang, tmp_path / "neural")).model
     asked, step = [], neural.step
 
@@ -329,15 +329,17 @@ def test_only_what_a_search_goes_on_with_is_remembered(lang, tmp_path, search):
         return step(tokens, state)
 
     neural.step = counted
-    torch.manual_seed(5)
-    outputs = 2 * torch.randn(1, 80, lang.num_tokens)
-    outputs[..., 0] = 0.0
+    rows = np.zeros((lang.num_tokens,) * 2)
+    outputs = torch.randn(1, 80, lang.num_tokens)
+    for place, token in enumerate((lang.tokens["A"], lang.tokens["B"])):
+        rows[token, token] = -40.0
+        outputs[0, place::2, token] = 20.0  # one after the other, a token in each frame
     added = Fusion(neural, 0.1, lang.num_tokens)
-    found = search(model, outputs, [80], fusion=added)
+    found = search(transducer(lang, rows), outputs, [80], fusion=added)
     path = found[0] if search is greedy_search else found[0][0]
-    assert len(path.tokens) > 20
-    assert len(added.places) <= 2 * 5 + fusion.SPARE + 60
-    assert len(added.places) == len(added.table) < sum(asked)
+    assert len(path.tokens) >= 80
+    assert path.tokens[:6] == [lang.tokens["A"], lang.tokens["B"]] * 3
+    assert len(added.places) == len(added.table) <= 60 < 80 <= sum(asked)
 
 
 # -- one search for all scales ---------------------------------------------------------------------
