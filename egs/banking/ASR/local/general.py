@@ -171,7 +171,7 @@ the {ADJ} {PLACE} was built {NUMBER} years ago
 {WHEN} {PERSON} was born in {CITY}
 """.strip().splitlines()
 
-_CHOICES = {name: [" ".join(item.split()) for item in text.split("|")]
+CHOICES = {name: [" ".join(item.split()) for item in text.split("|")]
             for name, text in LISTS.items()}
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -185,10 +185,10 @@ def fill(template, rng, choices):
 
 def sentence(rng):
     """A sentence of general text, in upper case."""
-    return fill(rng.choice(TEMPLATES), rng, _CHOICES).upper()
+    return fill(rng.choice(TEMPLATES), rng, CHOICES).upper()
 
 
 def vocabulary():
     """All words that general sentences may have."""
-    text = " ".join([*TEMPLATES, *(item for items in _CHOICES.values() for item in items)])
+    text = " ".join([*TEMPLATES, *(item for items in CHOICES.values() for item in items)])
     return sorted(set(_SLOT.sub(" ", text).upper().split()))
