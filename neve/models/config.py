@@ -92,8 +92,8 @@ class ModelConfig:
     context_size: int = option(2, "symbols that a stateless predictor looks at")
     history_dropout: float = option(
         0.0,
-        "share of the symbols that training hides from the predictor, so that the encoder alone "
-        "tells a word said twice from a long one, and few texts are not learnt by heart",
+        "share of the utterances whose symbols training hides from the predictor, so that the "
+        "encoder alone tells a word said twice from a long one, and texts are not learnt by heart",
     )
     joiner_dim: int = option(512, "inner width of the joiner")
     decoder_layers: int = option(

@@ -3,8 +3,10 @@
 Both kinds have the same use: in training `forward` takes whole symbol sequences, in a search
 `init_state`, `step` and `select` take one symbol of each hypothesis at a time.
 
-`history_dropout` hides symbols from them in training, as "Reducing Exposure Bias in Training
-Recurrent Neural Network Transducers" (Cui et al., Interspeech 2021) masks labels.
+`history_dropout` hides all symbols of some utterances from them in training. What then tells apart
+a word said twice and a long one is the encoder alone: with histories always at hand it leaves that
+to the predictor, which does so by refusing the same symbol again. (Cui et al., "Reducing Exposure
+Bias in Training Recurrent Neural Network Transducers", Interspeech 2021, hide single symbols.)
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class StatelessPredictor(nn.Module):
         tokens: number of symbols V, blank (0) included.
         dim: output width P, a multiple of 4.
         context_size: symbols that are looked at.
-        history_dropout: share of the symbols that training hides.
+        history_dropout: share of the utterances whose symbols training hides.
     """
 
     def __init__(self, tokens: int, dim: int, context_size: int, history_dropout: float = 0.0):
@@ -89,7 +91,7 @@ class LstmPredictor(nn.Module):
         dim: width P of embeddings, cells and output.
         layers: LSTM layers.
         dropout: of the embeddings and between layers.
-        history_dropout: share of the symbols that training hides.
+        history_dropout: share of the utterances whose symbols training hides.
     """
 
     def __init__(
@@ -136,10 +138,10 @@ class LstmPredictor(nn.Module):
 
 
 def hide(symbols: Tensor, share: float) -> Tensor:
-    """(N, U) symbols, about `share` of them replaced by NOTHING."""
+    """(N, U) symbols, those of about `share` of the rows replaced by NOTHING."""
     if not share:
         return symbols
-    hidden = torch.rand(symbols.shape, device=symbols.device) < share
+    hidden = torch.rand(len(symbols), 1, device=symbols.device) < share
     return symbols.masked_fill(hidden, NOTHING)
 
 
