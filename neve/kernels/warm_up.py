@@ -7,6 +7,7 @@ import numpy as np
 
 from neve.kernels.bayes_risk import WordLattice
 from neve.kernels.best_path import one_best
+from neve.kernels.biased_search import biased_lattice_search, biased_one_best
 from neve.kernels.ctc import compose_ctc
 from neve.kernels.ctc_loss import ctc
 from neve.kernels.ctc_prefix import align_ctc, prefix_beam_search
@@ -16,6 +17,8 @@ from neve.kernels.epsilon import remove_epsilon
 from neve.kernels.graph import Graph
 from neve.kernels.minimize import minimize
 from neve.kernels.mutual_information import mutual_information
+from neve.kernels.phrases import connect as connect_phrases
+from neve.kernels.phrases import fill_rows, no_phrases, steps
 from neve.kernels.product import product
 from neve.kernels.rnnt import REGULAR, exp_rows, pruned, pruned_gradient
 from neve.kernels.search import lattice_search
@@ -59,6 +62,10 @@ def warm_up(report: Callable[[str, float], None] | None = None) -> None:
     run("best paths of dense scores", one_best, decoding, log_probs, lengths)
     beams = (20, 8, 1, 100)
     (lattice,) = run("lattices", lattice_search, decoding, log_probs, lengths, *beams)
+    run("best paths with phrases", biased_one_best, decoding, no_phrases(), log_probs, lengths)
+    favoured = (decoding, no_phrases(), log_probs, lengths, *beams)
+    run("lattices with phrases", biased_lattice_search, *favoured)
+    run("phrases", _phrases)
     run("lattices without pruning", intersect_dense, [decoding], [log_probs[0]], 8.0, 99, 99)
     words = WordLattice([0, 2, 3, 3], [1, 1, 2], np.zeros(3), [1, 2, 0])
     run("minimum Bayes risk", lambda: (words.least_risk([1]), words.path_through(0)))
@@ -105,3 +112,10 @@ def _streams(graph: Graph, log_probs: np.ndarray) -> None:
     rows, _, _ = contexts_of(keys, splits, np.array([graph.num_states]))
     arrays = (graph.row_splits.astype(np.int64), graph.dst, graph.labels, graph.scores)
     advance(arrays, (keys, np.zeros(1), splits, rows), log_probs, 3, 3, 20, 4, 4)
+
+
+def _phrases() -> None:
+    none, one = no_phrases(), np.ones(1, np.int64)
+    connect_phrases(none.first, none.symbol, none.root, one[:0], one[:0], np.zeros(0))
+    steps(none, one - 1, one, np.zeros(1, np.int64), np.zeros(1))
+    fill_rows(none, one - 1, np.zeros((1, 2), np.float32))
