@@ -57,7 +57,7 @@ def run(config, args) -> None:
         from neve.data import AugmentConfig, Loader
         from neve.decoding import decode
         from neve.pipeline.lock import command_line
-        from neve.scoring import log_decoding
+        from neve.scoring import log_decoding, write_sweep_page
 
         data = dataclasses.replace(config.data, max_duration=decoding.max_duration)
 
@@ -76,6 +76,9 @@ def run(config, args) -> None:
             own_lm=own_lm,
             lm_names=lm_names(config),
         )
+        if (stage.dir / "sweep.json").exists():
+            title = f"{Path(paths.exp).name}, {decoding.name}: scales"
+            write_sweep_page(stage.dir / "sweep.json", stage.dir / "sweep.html", title)
         for split in done:
             log_decoding(
                 Path(paths.experiments) / "decodings.jsonl",

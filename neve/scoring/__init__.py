@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "read_summary": ".summary",
         "score": ".scorer",
         "write_results_md": ".results_md",
+        "write_sweep_page": ".sweep",
         "find_experiments": ".results_md",
         "log_decoding": ".decoding_log",
         "count_decodings": ".decoding_log",

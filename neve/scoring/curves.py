@@ -85,8 +85,20 @@ def _values(entry: dict) -> dict[str, float]:
     return values
 
 
-def line_chart(title: str, series: dict[str, Points], unit: str, *, log: bool = False) -> str:
+def line_chart(
+    title: str,
+    series: dict[str, Points],
+    unit: str,
+    *,
+    log: bool = False,
+    zero: bool = True,
+    whole: bool = True,
+    mark: tuple[float, float] | None = None,
+) -> str:
     """An SVG of `{name: points}`; `log` allows a logarithmic scale where the values span much.
+
+    `zero`: the values' axis begins at 0. `whole`: numbers on the other one are whole. `mark`: a
+    point that gets a ring, and its value beside it.
 
     The lines have the classes `line-0`, `line-1`, ... for the page's style sheet to colour.
     """
@@ -96,7 +108,11 @@ def line_chart(title: str, series: dict[str, Points], unit: str, *, log: bool = 
     if not xs:
         return ""
     logarithmic = log and min(ys) > 0 and max(ys) / min(ys) > 20
-    ticks = _log_ticks(min(ys), max(ys)) if logarithmic else _ticks(min(0.0, min(ys)), max(ys))
+    ticks = (
+        _log_ticks(min(ys), max(ys))
+        if logarithmic
+        else _ticks(min(0.0 if zero else math.inf, min(ys)), max(ys))
+    )
     scale = math.log10 if logarithmic else float
     low, high = scale(min(ticks[0], min(ys))), scale(max(ticks[-1], max(ys)))
     left, right = min(xs), max(xs)
@@ -120,8 +136,8 @@ def line_chart(title: str, series: dict[str, Points], unit: str, *, log: bool = 
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         )
-    for tick in _ticks(left, right, whole=True):
-        if left <= tick <= right:
+    for tick in _ticks(left, right, whole=whole):
+        if left <= tick + 1e-9 and tick <= right + 1e-9:
             parts.append(
                 f'<text x="{at_x(tick):.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
                 f'text-anchor="middle">{tick:g}</text>'
@@ -146,6 +162,16 @@ def line_chart(title: str, series: dict[str, Points], unit: str, *, log: bool = 
                 f"{escape(name)}</text>"
             )
             legend -= 8 * len(name) + 12
+    if mark is not None:
+        x, y = at_x(mark[0]), at_y(mark[1])
+        anchor = "end" if x > _WIDTH / 2 else "start"
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" '
+            'style="fill:none;stroke:var(--fg);stroke-width:2"/>'
+            f'<text x="{x + (-11 if anchor == "end" else 11):.1f}" y="{y - 8:.1f}" '
+            f'text-anchor="{anchor}" style="fill:var(--fg);font-weight:600">'
+            f"{mark[0]:g}: {mark[1]:.2f}</text>"
+        )
     return "".join(parts) + "</svg>"
 
 
