@@ -25,6 +25,7 @@ from neve.fsa import (
     random_paths,
     shortest_path,
 )
+from neve.fsa.backends import backend_name
 from neve.graphs import BiasingGraph, build_H, token_biasing
 from neve.results import Hypothesis
 
@@ -53,7 +54,6 @@ class BestPath(GraphMethod):
     """The best path of the lattice, which is that of `graph`; the others build on it."""
 
     lists = False  # whether there are n-best lists
-    pruning = "exact"  # of lattices, see `neve.fsa.intersect_dense_pruned`
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
@@ -61,6 +61,11 @@ class BestPath(GraphMethod):
             if not getattr(config, key) > 0:
                 raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
         self._scored: tuple[float, Graph, Fsa] | None = None
+
+    @property
+    def pruning(self) -> str:
+        """Of lattices, see `neve.fsa.intersect_dense_pruned`; the real k2 has but its own."""
+        return "k2" if backend_name("cpu") == "k2" else "exact"
 
     @property
     def first_scales(self):
