@@ -206,10 +206,10 @@ def test_a_list_of_phrases_is_packed_and_used(joined, tmp_path):
     )
     # a method that cannot favour phrases goes without; another list takes the place of the packed
     assert (
-        load_packed(joined["out"], [("decoding.method", "greedy")]).recognizer.method.phrases
+        load_packed(joined["out"], [("decoding.method", "fast-beam")]).recognizer.method.phrases
         is None
     )
     (tmp_path / "others.txt").write_text("BA AB\t3\n")
     assert found(("decoding.phrases", str(tmp_path / "others.txt"))) != favoured
-    with pytest.raises(ConfigError, match="greedy cannot favour phrases"):
-        found(("decoding.method", "greedy"), ("decoding.phrases", str(tmp_path / "others.txt")))
+    with pytest.raises(ConfigError, match="fast-beam cannot favour phrases"):
+        found(("decoding.method", "fast-beam"), ("decoding.phrases", str(tmp_path / "others.txt")))
