@@ -82,7 +82,13 @@ def test_every_method_gives_a_transducers_words_in_their_order(langs, method):
     rows = results_of(model, langs, graph=graph, method=method, nbest=3, **needs)
     assert len(rows) == 3 and any(row[0].words for row in rows)
     beams = ("ctc-prefix-beam", "modified-beam", "beam", *LIST_RESCORING_METHODS)
-    several = method in (*beams, "ctc-lattice", *LISTED)
+    several = method in (
+        *beams,
+        "ctc-lattice",
+        "fast-beam-nbest",
+        "fast-beam-nbest-oracle",
+        *LISTED,
+    )
     for row, frames in zip(rows, (60, 21, 33)):
         assert 1 <= len(row) <= 3 and (several or len(row) == 1)
         for hypothesis in row:
