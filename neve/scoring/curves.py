@@ -108,11 +108,9 @@ def line_chart(
     if not xs:
         return ""
     logarithmic = log and min(ys) > 0 and max(ys) / min(ys) > 20
-    ticks = (
-        _log_ticks(min(ys), max(ys))
-        if logarithmic
-        else _ticks(min(0.0 if zero else math.inf, min(ys)), max(ys))
-    )
+    least = min(ys) - (0.15 * (max(ys) - min(ys)) if mark else 0.0)  # room for what is said there
+    bottom = min(0.0, least) if zero else least
+    ticks = _log_ticks(min(ys), max(ys)) if logarithmic else _ticks(bottom, max(ys))
     scale = math.log10 if logarithmic else float
     low, high = scale(min(ticks[0], min(ys))), scale(max(ticks[-1], max(ys)))
     left, right = min(xs), max(xs)
@@ -164,13 +162,13 @@ def line_chart(
             legend -= 8 * len(name) + 12
     if mark is not None:
         x, y = at_x(mark[0]), at_y(mark[1])
-        anchor = "end" if x > _WIDTH / 2 else "start"
+        anchor = "start" if x < _LEFT + 40 else "end" if x > _WIDTH - 50 else "middle"
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" '
             'style="fill:none;stroke:var(--fg);stroke-width:2"/>'
-            f'<text x="{x + (-11 if anchor == "end" else 11):.1f}" y="{y - 8:.1f}" '
-            f'text-anchor="{anchor}" style="fill:var(--fg);font-weight:600">'
-            f"{mark[0]:g}: {mark[1]:.2f}</text>"
+            f'<text x="{x:.1f}" y="{y + 20:.1f}" text-anchor="{anchor}" '
+            'style="fill:var(--fg);font-weight:600;paint-order:stroke;stroke:var(--card);'
+            f'stroke-width:4px">{mark[0]:g}: {mark[1]:.2f}</text>'
         )
     return "".join(parts) + "</svg>"
 

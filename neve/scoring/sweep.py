@@ -59,7 +59,7 @@ def write_sweep_page(sweep: str | Path, page: str | Path, title: str = "Scales")
             [*(_words(name) for name in scales), "errors", "WER %", ""],
             [
                 (
-                    *(f"{trial[name]:g}" for name in scales),
+                    *(_number(trial[name]) for name in scales),
                     int(trial["errors"]),
                     percent(trial["errors"] / max(1, trial["words"])),
                     Html("<b>chosen</b>") if trial is chosen else "",
@@ -126,7 +126,7 @@ def _curve(trials: Sequence[Trial], chosen: Trial, scales: Sequence[str], name: 
     if others:
         series["best of others"] = sorted(best.items())
     return line_chart(
-        f"{_words(name)}: WER %",
+        "WER %",
         series,
         _words(name),
         zero=False,
@@ -195,6 +195,10 @@ def heat_map(trials: Sequence[Trial], chosen: Trial, across: str, down: str) -> 
         f"WER %, from {low:.2f} to {high:.2f}: the stronger the colour the fewer errors. The frame"
     )
     return Html("".join(parts) + tag("p", f"{note} is what was chosen.", "soft"))
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value == int(value) else round(value, 6)
 
 
 def _words(name: str) -> str:
