@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+NEGLIGIBLE = -37.0  # a probability of e to this, beside one of 1, is lost in float64
+
 
 class ListedPaths(NamedTuple):
     """Of L sequences:
@@ -58,6 +60,24 @@ def _tree(splits, values):
 
 
 @njit(cache=True, nogil=True)
+def _useful(rows, dst, said_splits, said, values):
+    """Which arcs say only symbols of `values` and go where such arcs lead to the end."""
+    last = len(rows) - 2
+    listed = np.zeros(values.max() + 1 if len(values) else 1, np.bool_)
+    listed[values] = True
+    useful = np.zeros(len(dst), np.bool_)
+    to_end = np.zeros(last + 1, np.bool_)
+    to_end[last] = True
+    for state in range(last - 1, -1, -1):
+        for arc in range(rows[state], rows[state + 1]):
+            useful[arc] = to_end[dst[arc]]
+            for k in range(said_splits[arc], said_splits[arc + 1]):
+                useful[arc] &= said[k] < len(listed) and listed[said[k]]
+            to_end[state] |= useful[arc]
+    return useful
+
+
+@njit(cache=True, nogil=True)
 def _after(node, value, symbol, child, sibling):
     """The node that follows with a symbol, or -1."""
     node = child[node]
@@ -70,102 +90,111 @@ def _after(node, value, symbol, child, sibling):
 def _listed(scores, rows, dst, said_splits, said, splits, values):
     symbol, child, sibling, ends = _tree(splits, values)
     nodes, last = len(symbol), len(rows) - 2
-    # Pairs of a state and a node that some path reaches. Those of a state are a chain.
-    room = 1024
-    node_of = np.zeros(room, np.int64)
-    following = np.full(room, -1, np.int64)
-    best = np.full(room, -np.inf)
-    total = np.full(room, -np.inf)
-    came = np.full(room, -1, np.int64)
-    by = np.full(room, -1, np.int64)
+    useful = _useful(rows, dst, said_splits, said, values)
+    # pairs of a state and a node that some path reaches: node, next of the state, pair and arc that
+    # the best path comes from; its score and the total
+    links = np.empty((1024, 4), np.int64)
+    sums = np.empty((1024, 2), np.float64)
     head = np.full(last + 1, -1, np.int64)
-    state_of = np.zeros(room, np.int64)
-    table = np.full(4 * room, -1, np.int64)  # of places of pairs, by hash
-    count = 0
+    # (R, nodes) the pair of each node, in a row for each state that is reached and not yet left
+    table = np.full((8, nodes), -1, np.int64)
+    row_of = np.full(last + 1, -1, np.int64)
+    free = np.arange(2 * last + 16)
+    num_free, count = 8, 0
     if last > 0:
-        head[0], best[0], total[0], count = 0, 0.0, 0.0, 1
+        head[0], count = 0, 1
+        links[0], sums[0] = -1, 0.0
+        links[0, 0] = 0
     for state in range(last):
-        pair = head[state]
+        if head[state] < 0:
+            continue
+        arcs = 0
+        for arc in range(rows[state], rows[state + 1]):
+            arcs += useful[arc]
+            if useful[arc] and row_of[dst[arc]] < 0:
+                if num_free == 0:
+                    num_free = len(table)
+                    free[:num_free] = np.arange(num_free, 2 * num_free)
+                    table = np.concatenate((table, np.full_like(table, -1)))
+                num_free -= 1
+                row_of[dst[arc]] = free[num_free]
+        pairs, pair = 0, head[state]
         while pair >= 0:
-            for arc in range(rows[state], rows[state + 1]):
-                node = node_of[pair]
-                for k in range(said_splits[arc], said_splits[arc + 1]):
-                    if node >= 0:
-                        node = _after(node, said[k], symbol, child, sibling)
-                if node < 0:
-                    continue
-                target = dst[arc]
-                slot = _slot(table, state_of, node_of, target, node, nodes)
-                place = table[slot]
-                if place < 0:
-                    if count == room:
-                        node_of = np.concatenate((node_of, node_of))
-                        state_of = np.concatenate((state_of, state_of))
-                        following = np.concatenate((following, following))
-                        best = np.concatenate((best, best))
-                        total = np.concatenate((total, total))
-                        came = np.concatenate((came, came))
-                        by = np.concatenate((by, by))
-                        room *= 2
-                        table = np.full(4 * room, -1, np.int64)
-                        for other in range(count):
-                            here = _slot(
-                                table, state_of, node_of, state_of[other], node_of[other], nodes
-                            )
-                            table[here] = other
-                        slot = _slot(table, state_of, node_of, target, node, nodes)
-                    place = count
-                    count += 1
-                    table[slot] = place
-                    node_of[place], state_of[place] = node, target
-                    best[place], total[place] = -np.inf, -np.inf
-                    came[place], by[place] = -1, -1
-                    following[place] = head[target]
-                    head[target] = place
-                score = best[pair] + scores[arc]
-                if score > best[place]:
-                    best[place], came[place], by[place] = score, pair, arc
-                more = total[pair] + scores[arc]
-                high, low = max(total[place], more), min(total[place], more)
-                if high > -np.inf:
-                    total[place] = high + np.log1p(np.exp(low - high))
-            pair = following[pair]
-    return _paths(ends, table, state_of, node_of, nodes, last, best, total, came, by)
-
-
-@njit(cache=True, nogil=True)
-def _paths(ends, table, state_of, node_of, nodes, last, best, total, came, by):
-    """The fields of `ListedPaths`."""
-    scores = np.full(len(ends), -np.inf)
-    totals = np.full(len(ends), -np.inf)
-    path_splits = np.zeros(len(ends) + 1, np.int64)
+            pairs += 1
+            pair = links[pair, 1]
+        while count + pairs * arcs > len(links):
+            links, sums = np.concatenate((links, links)), np.concatenate((sums, sums))
+        arrays = rows[state], rows[state + 1], dst, scores, useful, said_splits, said
+        count = _leave(
+            state, arrays, symbol, child, sibling, links, sums, head, table, row_of, count
+        )
+        if row_of[state] >= 0:
+            free[num_free] = row_of[state]
+            num_free += 1
     places = np.full(len(ends), -1, np.int64)
-    for i in range(len(ends)):
-        if last > 0:
-            places[i] = table[_slot(table, state_of, node_of, last, ends[i], nodes)]
-        length, at = 0, places[i]
-        while at >= 0 and came[at] >= 0:
-            length += 1
-            at = came[at]
-        path_splits[i + 1] = path_splits[i] + length
-    arcs = np.empty(path_splits[-1], np.int64)
-    for i in range(len(ends)):
-        at, to = places[i], path_splits[i + 1]
-        if at >= 0:
-            scores[i], totals[i] = best[at], total[at]
-        while at >= 0 and came[at] >= 0:
-            to -= 1
-            arcs[to] = by[at]
-            at = came[at]
-    return scores, totals, path_splits, arcs
+    if last > 0 and row_of[last] >= 0:
+        places = table[row_of[last]][ends]
+    return _paths(places, links, sums)
 
 
 @njit(cache=True, nogil=True)
-def _slot(table, state_of, node_of, state, node, nodes):
-    """Where in the hash table of pairs a pair is, or where it belongs."""
-    mask = np.uint64(len(table) - 1)
-    key = np.uint64(state * nodes + node)
-    slot = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32) & mask
-    while table[slot] >= 0 and (node_of[table[slot]] != node or state_of[table[slot]] != state):
-        slot = (slot + np.uint64(1)) & mask
-    return slot
+def _leave(state, arrays, symbol, child, sibling, links, sums, head, table, row_of, count):
+    """Follows the arcs of a state from all of its pairs; how many pairs there are then."""
+    first, end, dst, scores, useful, said_splits, said = arrays
+    pair = head[state]
+    while pair >= 0:
+        for arc in range(first, end):
+            if not useful[arc]:
+                continue
+            node = links[pair, 0]
+            for k in range(said_splits[arc], said_splits[arc + 1]):
+                if node >= 0:
+                    node = _after(node, said[k], symbol, child, sibling)
+            if node < 0:
+                continue
+            target = dst[arc]
+            score, more = sums[pair, 0] + scores[arc], sums[pair, 1] + scores[arc]
+            place = table[row_of[target], node]
+            if place < 0:
+                table[row_of[target], node] = count
+                links[count, 0], links[count, 1] = node, head[target]
+                links[count, 2], links[count, 3] = pair, arc
+                sums[count, 0], sums[count, 1] = score, more
+                head[target] = count
+                count += 1
+                continue
+            if score > sums[place, 0]:
+                sums[place, 0] = score
+                links[place, 2], links[place, 3] = pair, arc
+            high, low = max(sums[place, 1], more), min(sums[place, 1], more)
+            if low - high > NEGLIGIBLE:
+                high += np.log1p(np.exp(low - high))
+            sums[place, 1] = high
+        if row_of[state] >= 0:
+            table[row_of[state], links[pair, 0]] = -1
+        pair = links[pair, 1]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _paths(places, links, sums):
+    """The fields of `ListedPaths`."""
+    scores = np.full(len(places), -np.inf)
+    totals = np.full(len(places), -np.inf)
+    splits = np.zeros(len(places) + 1, np.int64)
+    for i in range(len(places)):
+        length, at = 0, places[i]
+        while at >= 0 and links[at, 2] >= 0:
+            length += 1
+            at = links[at, 2]
+        splits[i + 1] = splits[i] + length
+    arcs = np.empty(splits[-1], np.int64)
+    for i in range(len(places)):
+        at, to = places[i], splits[i + 1]
+        if at >= 0:
+            scores[i], totals[i] = sums[at]
+        while at >= 0 and links[at, 2] >= 0:
+            to -= 1
+            arcs[to] = links[at, 3]
+            at = links[at, 2]
+    return scores, totals, splits, arcs
