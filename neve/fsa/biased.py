@@ -6,7 +6,7 @@ import numpy as np
 
 from neve.fsa.backends.cpu.dense import joined
 from neve.fsa.decode import as_array
-from neve.fsa.fsa import FsaVec
+from neve.fsa.fsa_vec import FsaVec
 from neve.kernels import Graph, biased_lattice_search
 from neve.kernels.phrases import Phrases
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from neve.errors import NeveError
 from neve.fsa.arguments import with_data
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 
 
 class DenseFsaVec:

@@ -11,7 +11,8 @@ import enum
 import numpy as np
 
 from neve.errors import NeveError
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.list_maps import from_lists
 
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from neve.errors import NeveError
+from neve.fsa.arc_attributes import OWN, ArcAttributes
 from neve.fsa.arguments import same_device, with_data
 from neve.fsa.ragged import RaggedTensor
 from neve.fsa.ragged_arc import RaggedArc
-from neve.fsa.text import format_k2_text, parse_k2_text, parse_openfst_text
 from neve.kernels import Graph
-from neve.kernels.graph import as_int32, bad_score
 
 if TYPE_CHECKING:
     from neve.fsa.draw import Dot
+    from neve.fsa.fsa_vec import FsaVec
 
-_OWN = ("src", "dst", "labels", "scores", "state_splits", "arc_splits", "attributes")
 
-
-class Fsa:
+class Fsa(ArcAttributes):
     """One automaton; of `FsaVec`, below, it is the special case of one.
 
     State 0 is the start and the last state the final one. An arc has label -1 if and only if it
@@ -72,7 +70,7 @@ class Fsa:
         if arc_splits is None:
             arc_splits = torch.tensor([0, len(src)])
         for name, value in zip(
-            _OWN, (src, dst, labels, scores, state_splits, arc_splits, attributes or {})
+            OWN, (src, dst, labels, scores, state_splits, arc_splits, attributes or {})
         ):
             object.__setattr__(self, name, value)
 
@@ -86,101 +84,11 @@ class Fsa:
         """The same automata with `fields` of every tensor of arcs and attribute."""
         attributes = {name: fields(value) for name, value in self.arc_attributes().items()}
         return self._make(
-            *(fields(getattr(self, name)) for name in _OWN[:4]),
+            *(fields(getattr(self, name)) for name in OWN[:4]),
             self.state_splits,
             self.arc_splits,
             {**self.attributes, **attributes},
         )
-
-    # Attributes
-
-    def __getattr__(self, name: str) -> Any:
-        attributes = self.__dict__.get("attributes", {})
-        if name in attributes:
-            return attributes[name]
-        raise AttributeError(f"this {type(self).__name__} has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, torch.Tensor | RaggedTensor) and len(value) != self.num_arcs:
-            raise NeveError(f"{name}: {len(value)} rows, but there are {self.num_arcs} arcs")
-        if isinstance(value, torch.Tensor | RaggedTensor) and value.device != self.device:
-            raise NeveError(f"{name}: on {value.device}, but the arcs are on {self.device}")
-        if name == "scores":
-            self._check_scores(value)
-            object.__setattr__(self, name, value)
-        elif name == "labels":
-            self._check_labels(value)
-            object.__setattr__(self, name, value)
-        elif name in _OWN:
-            raise NeveError(f"{name} cannot be replaced; make a new automaton")
-        else:
-            self.attributes[name] = value
-
-    def _check_scores(self, scores: Any) -> None:
-        if not isinstance(scores, torch.Tensor) or scores.ndim != 1:
-            raise NeveError(f"scores: a tensor of {self.num_arcs} scores is needed")
-        if scores.dtype not in (torch.float32, torch.float64):
-            raise NeveError(f"scores: float32 is needed, not {scores.dtype}")
-        if scores.device.type == "cpu":  # elsewhere it would wait for the device
-            bad = torch.nonzero(~(scores.detach() < torch.inf))
-            if len(bad):
-                arc = int(bad[0])
-                raise NeveError(f"scores: arc {arc} is {bad_score(float(scores[arc]))}")
-
-    def _check_labels(self, labels: Any) -> None:
-        if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int32 or labels.ndim != 1:
-            raise NeveError(f"labels: a tensor of {self.num_arcs} int32 labels is needed")
-        wrong = torch.nonzero(((labels == -1) != (self.labels == -1)) | (labels < -1))
-        if len(wrong):
-            raise NeveError(
-                f"labels: arc {int(wrong[0])} would be {int(labels[wrong[0]])}; -1 belongs on "
-                "exactly the arcs that enter the final state, others are 0 or more"
-            )
-
-    def __delattr__(self, name: str) -> None:
-        if name not in self.attributes:
-            raise AttributeError(f"this {type(self).__name__} has no attribute {name!r}")
-        del self.attributes[name]
-
-    def arc_attributes(self) -> dict[str, torch.Tensor | RaggedTensor]:
-        """The attributes that follow arcs."""
-        kinds = (torch.Tensor, RaggedTensor)
-        return {k: v for k, v in self.attributes.items() if isinstance(v, kinds)}
-
-    def other_attributes(self) -> dict[str, Any]:
-        """The attributes that do not follow arcs."""
-        own = self.arc_attributes()
-        return {k: v for k, v in self.attributes.items() if k not in own}
-
-    def named_tensor_attr(self, include_scores: bool = True) -> Iterator[tuple[str, Any]]:
-        """(name, values) of the attributes that follow arcs, with the scores or without."""
-        if include_scores:
-            yield "scores", self.scores
-        yield from self.arc_attributes().items()
-
-    def named_non_tensor_attr(self) -> Iterator[tuple[str, Any]]:
-        """(name, value) of the attributes that do not follow arcs."""
-        yield from self.other_attributes().items()
-
-    def get_filler(self, attribute_name: str) -> int | float:
-        """What an arc that comes from none has for an attribute: `<name>_filler`, 0 if not set."""
-        return self.attributes.get(f"{attribute_name}_filler", 0)
-
-    def rename_tensor_attribute_(self, src_name: str, dest_name: str) -> Fsa:
-        """Gives an attribute (with its filler) another name, in place."""
-        value = getattr(self, src_name)
-        delattr(self, src_name)
-        setattr(self, dest_name, value)
-        if f"{src_name}_filler" in self.attributes:
-            self.attributes[f"{dest_name}_filler"] = self.attributes.pop(f"{src_name}_filler")
-        return self
-
-    def convert_attr_to_ragged_(self, name: str, remove_eps: bool = True) -> Fsa:
-        """Makes an int attribute ragged, one number an arc (none for 0 with remove_eps)."""
-        value = getattr(self, name)
-        if not isinstance(value, RaggedTensor):
-            setattr(self, name, ragged_of(value, remove_eps))
-        return self
 
     # Shape
 
@@ -225,15 +133,6 @@ class Fsa:
         index = arc_map.to(device).long()
         fields = (src.to(device), dst.to(device), self.labels[index], self.scores[index])
         return type(self)._make(*fields, fsa_splits, arc_splits, self.attributes_at(index))
-
-    def attributes_at(self, arc_map: torch.Tensor) -> dict[str, Any]:
-        """All attributes, those of arcs at `arc_map` (int64; -1: an arc that comes from none)."""
-        return {
-            name: take(value, arc_map, self.get_filler(name))
-            if isinstance(value, torch.Tensor | RaggedTensor)
-            else value
-            for name, value in self.attributes.items()
-        }
 
     # Devices and gradients
 
@@ -308,29 +207,9 @@ class Fsa:
 
         Raises NeveError with the line that cannot be read.
         """
-        ragged_label_names = list(ragged_label_names)
-        if acceptor is False and "[" in s and not ragged_label_names and num_aux_labels is None:
-            ragged_label_names = ["aux_labels"]
-            num_aux_labels = 0
-        if aux_label_names is None:
-            count = num_aux_labels
-            if count is None:
-                count = 1 if acceptor is False else 0
-            aux_label_names = [f"aux_labels{i if i > 1 else ''}" for i in range(1, count + 1)]
-        if openfst:
-            if ragged_label_names:
-                raise NeveError("ragged_label_names: OpenFst's text has no lists")
-            read = parse_openfst_text(s, len(aux_label_names))
-        else:
-            read = parse_k2_text(s, len(aux_label_names), len(ragged_label_names))
-        graph = Graph.from_arcs(*read[:5])
-        fsa = Fsa.from_graph(graph, acceptor=True)
-        for name, column in zip(aux_label_names, read.aux):
-            setattr(fsa, name, torch.from_numpy(as_int32(column, name)))
-        for name, (splits, values) in zip(ragged_label_names, read.ragged):
-            splits, values = as_int32(splits, name), as_int32(values, name)
-            setattr(fsa, name, RaggedTensor.from_splits(torch.tensor(splits), torch.tensor(values)))
-        return fsa
+        from neve.fsa.fsa_text import from_text
+
+        return from_text(s, acceptor, num_aux_labels, aux_label_names, ragged_label_names, openfst)
 
     @classmethod
     def from_openfst(
@@ -345,20 +224,9 @@ class Fsa:
 
     def to_str(self, openfst: bool = False) -> str:
         """k2's text form (or OpenFst's), with int attributes and then ragged ones, each by name."""
-        if self.num_fsas != 1:
-            raise NeveError(f"one automaton is needed, this FsaVec holds {self.num_fsas}")
-        columns = sorted(self.arc_attributes().items())
-        lists = [x for _, x in columns if isinstance(x, RaggedTensor)]
-        ints = [x for _, x in columns if not isinstance(x, RaggedTensor)]
-        arcs = torch.stack((self.src, self.dst, self.labels), dim=1).cpu().numpy()
-        return format_k2_text(
-            arcs,
-            self.scores.detach().cpu().numpy(),
-            self.num_states,
-            [x.cpu().numpy() for x in ints if x.dtype == torch.int32 and x.ndim == 1],
-            [(x.row_splits.cpu().numpy(), x.values.cpu().numpy()) for x in lists],
-            openfst,
-        )
+        from neve.fsa.fsa_text import to_text
+
+        return to_text(self, openfst)
 
     @classmethod
     def from_dict(cls, dict_in: dict[str, Any]) -> Fsa:
@@ -369,10 +237,12 @@ class Fsa:
         arcs = dict_in.get("arcs")
         if not isinstance(arcs, torch.Tensor):
             raise NeveError("arcs: no such tensor in the dictionary")
+        from neve.fsa.fsa_vec import FsaVec
+
         fsa = FsaVec.from_packed(arcs) if arcs.ndim == 1 else Fsa(arcs)
         for name, value in dict_in.items():
             if name != "arcs":
-                if name in _OWN:
+                if name in OWN:
                     raise NeveError(f"{name}: not the name of an attribute")
                 setattr(fsa, name, value)
         return fsa
@@ -384,6 +254,8 @@ class Fsa:
     @staticmethod
     def from_fsas(fsas: Sequence[Fsa]) -> FsaVec:
         """Several automata as one FsaVec."""
+        from neve.fsa.fsa_vec import FsaVec
+
         return FsaVec(fsas)
 
     @classmethod
@@ -425,14 +297,14 @@ class Fsa:
 
     def invert(self) -> Fsa:
         """`labels` and `aux_labels` exchanged: see neve.fsa.invert."""
-        from neve.fsa.operations import invert
+        from neve.fsa.expansion import invert
 
         return invert(self)
 
     def invert_(self) -> Fsa:
         """`invert`, in place."""
         inverted = self.invert()
-        self._set(*(getattr(inverted, name) for name in _OWN))
+        self._set(*(getattr(inverted, name) for name in OWN))
         return self
 
     def draw(self, filename: str | os.PathLike | None, title: str | None = None) -> Dot:
@@ -493,100 +365,11 @@ class Fsa:
 
     def __repr__(self) -> str:
         names = ", ".join(self.attributes)
-        many = f"{self.num_fsas} automata, " if isinstance(self, FsaVec) else ""
+        many = f"{self.num_fsas} automata, " if type(self) is not Fsa else ""
         return (
             f"{type(self).__name__}({many}{self.num_states} states, {self.num_arcs} arcs"
             f"{'; ' if names else ''}{names})"
         )
-
-
-class FsaVec(Fsa):
-    """Several automata; `vec[i]` is one of them, as an `Fsa`."""
-
-    def __init__(self, fsas: Sequence[Fsa]):
-        """Joins automata (`Fsa` or `FsaVec`); only attributes that all of them have are kept."""
-        if not fsas:
-            none = torch.empty(0, dtype=torch.int32)
-            splits = torch.zeros(1, dtype=torch.int64)
-            self._set(none, none, none, none.float(), splits, splits)
-            return
-        devices = sorted({str(fsa.device) for fsa in fsas})
-        if len(devices) > 1:
-            raise NeveError(f"fsas: on several devices ({', '.join(devices)}); move them to one")
-        names = set.intersection(*(set(fsa.arc_attributes()) for fsa in fsas))
-        attributes = {name: _joined([getattr(f, name) for f in fsas]) for name in sorted(names)}
-        attributes.update(
-            (name, value)
-            for name, value in fsas[0].other_attributes().items()
-            if all(name in fsa.attributes for fsa in fsas)
-        )
-        counts = [torch.cat([torch.diff(getattr(f, n)) for f in fsas]) for n in _OWN[4:6]]
-        zero = torch.zeros(1, dtype=torch.int64)
-        self._set(
-            *(torch.cat([getattr(fsa, n) for fsa in fsas]) for n in _OWN[:4]),
-            *(torch.cat((zero, count.cumsum(0))) for count in counts),
-            attributes,
-        )
-
-    @classmethod
-    def from_packed(cls, packed: torch.Tensor) -> FsaVec:
-        """From the 1-D int32 tensor that k2 keeps an FsaVec in.
-
-        It is the number of automata, 0, the splits of states, the splits of arcs, and the arcs.
-        Raises NeveError unless it is whole and each automaton is well-formed.
-        """
-        if packed.ndim != 1 or packed.dtype != torch.int32 or len(packed) < 4:
-            raise NeveError("arcs: (A, 4) or k2's packed 1-D form, int32, is needed")
-        device, packed = packed.device, packed.detach().cpu()
-        count = int(packed[0])
-        begin = 2 + 2 * (count + 1)
-        if count < 0 or len(packed) < begin or (len(packed) - begin) % 4:
-            raise NeveError(f"arcs: {len(packed)} numbers are no packed form of {count} automata")
-        state_splits, arc_splits = packed[2:begin].long().reshape(2, -1)
-        arcs = packed[begin:].reshape(-1, 4)
-        for name, splits, total in (
-            ("states", state_splits, None),
-            ("arcs", arc_splits, len(arcs)),
-        ):
-            rises = splits[0] == 0 and bool((torch.diff(splits) >= 0).all())
-            if not rises or total not in (None, int(splits[-1])):
-                raise NeveError(f"arcs: the splits of {name} do not rise from 0 to their number")
-        fsas = [
-            Fsa(arcs[a:b], num_states=int(states))
-            for a, b, states in zip(arc_splits, arc_splits[1:], torch.diff(state_splits))
-        ]
-        return cls(fsas).to(device)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The dictionary that k2.Fsa.from_dict reads, with `arcs` in the packed form."""
-        head = torch.tensor([self.num_fsas, 0])
-        parts = [head, self.state_splits, self.arc_splits, self.arcs_as_tensor().reshape(-1)]
-        packed = torch.cat([part.to(self.device, torch.int32) for part in parts])
-        return {"arcs": packed, **self.attributes}
-
-    @property
-    def shape(self) -> tuple:
-        """(number of automata, None, None), as in k2."""
-        return (self.num_fsas, None, None)
-
-    def __len__(self) -> int:
-        return self.num_fsas
-
-    def __getitem__(self, index: int) -> Fsa:
-        index = range(len(self))[index]
-        begin, end = (int(x) for x in self.arc_splits[index : index + 2])
-        arcs = slice(begin, end)
-        attributes = {name: value[arcs] for name, value in self.arc_attributes().items()}
-        attributes.update(self.other_attributes())
-        return Fsa._make(
-            *(getattr(self, name)[arcs] for name in _OWN[:4]),
-            self.state_splits[index : index + 2] - self.state_splits[index],
-            torch.tensor([0, end - begin]),
-            attributes,
-        )
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
 
 
 def _check_arcs(arcs: Any) -> None:
@@ -598,37 +381,6 @@ def _check_arcs(arcs: Any) -> None:
     if arcs.dtype != torch.int32:
         raise NeveError(f"arcs: int32 is needed, not {arcs.dtype}")
     with_data(arcs, "arcs")
-
-
-def take(values: torch.Tensor | RaggedTensor, arc_map: torch.Tensor, filler: int | float = 0):
-    """Rows `arc_map` (int64) of an attribute; `filler`, or an empty row, where the map has -1."""
-    if isinstance(values, RaggedTensor):
-        return values[arc_map]
-    present = (arc_map >= 0).reshape(-1, *[1] * (values.ndim - 1))
-    fill = values.new_full((1, *values.shape[1:]), filler)
-    if len(values) == 0:
-        return fill.expand(len(arc_map), *values.shape[1:]).clone()
-    return torch.where(present, values[arc_map], fill)
-
-
-def ragged_of(values: torch.Tensor, remove_eps: bool) -> RaggedTensor:
-    """An int attribute (A,) as a ragged one: a row of one number each, of none for 0 if asked."""
-    keep = values != 0 if remove_eps else torch.ones_like(values, dtype=torch.bool)
-    splits = torch.cat((torch.zeros_like(values[:1]).new_zeros(1), keep.cumsum(0)))
-    return RaggedTensor.from_splits(splits.to(torch.int32), values[keep])
-
-
-def _joined(values: list) -> torch.Tensor | RaggedTensor:
-    if not any(isinstance(value, RaggedTensor) for value in values):
-        return torch.cat(values)
-    rows = [
-        value if isinstance(value, RaggedTensor) else ragged_of(value, remove_eps=False)
-        for value in values
-    ]
-    sizes = torch.tensor([0, *(len(row.values) for row in rows)]).cumsum(0).to(torch.int32)
-    splits = [row.row_splits[1:] + offset for row, offset in zip(rows, sizes.tolist())]
-    splits = torch.cat([rows[0].row_splits[:1], *splits])
-    return RaggedTensor.from_splits(splits, torch.cat([row.values for row in rows]))
 
 
 def load_fsa(path: str | os.PathLike) -> Fsa:

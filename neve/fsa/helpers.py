@@ -9,7 +9,8 @@ import torch
 from neve.errors import NeveError
 from neve.fsa.arguments import same_device, whole_numbers
 from neve.fsa.dense import DenseFsaVec
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.ragged import RaggedTensor
 
 

@@ -10,7 +10,8 @@ from neve.fsa.arguments import whole_numbers
 from neve.fsa.backends import kernel
 from neve.fsa.backends.structures import Graphs, Lattices
 from neve.fsa.dense import DenseFsaVec
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.kernels import Graph
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
-from neve.fsa.fsa import FsaVec
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.operations import remove_epsilon_self_loops, top_sort
 from neve.fsa.paths import shortest_path
 from neve.fsa.products import intersect_device

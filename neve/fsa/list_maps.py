@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neve.fsa.fsa import Fsa, ragged_of
+from neve.fsa.arc_attributes import ragged_of
+from neve.fsa.fsa import Fsa
 from neve.fsa.ragged import RaggedTensor
 
 

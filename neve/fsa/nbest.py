@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.levenshtein import levenshtein_graph
 from neve.fsa.operations import (
     add_epsilon_self_loops,

@@ -7,7 +7,8 @@ import dataclasses
 from neve.errors import NeveError
 from neve.fsa.backends.cpu.dense import joined
 from neve.fsa.dense import DenseFsaVec
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.kernels import Graph
 from neve.kernels.online_search import Stream, online_search
 from neve.kernels.search import is_exact

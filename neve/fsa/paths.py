@@ -9,7 +9,8 @@ import torch
 
 from neve.errors import NeveError
 from neve.fsa.backends import kernel
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.ragged import RaggedTensor
 from neve.fsa.scores import arc_post, checked_arcs
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from neve.errors import NeveError
 from neve.fsa.arguments import whole_numbers
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.ragged import RaggedTensor
 from neve.kernels.product import product
 from neve.kernels.structure import arc_order

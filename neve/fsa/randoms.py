@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.operations import connect, top_sort
 from neve.fsa.products import intersect
 from neve.fsa.topologies import linear_fsa

@@ -25,8 +25,10 @@ import torch
 from torch import Tensor
 
 from neve.errors import NeveError
+from neve.fsa.arc_attributes import ragged_of, take
 from neve.fsa.arguments import with_data
-from neve.fsa.fsa import Fsa, FsaVec, ragged_of, take
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.ragged import RaggedTensor, cat
 from neve.fsa.ragged_shape import RaggedShape
 from neve.kernels.streams import Frame, advance, contexts_of

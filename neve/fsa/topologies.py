@@ -9,7 +9,8 @@ import torch
 
 from neve.errors import NeveError
 from neve.fsa.arguments import whole_number
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.operations import remove_epsilon_and_add_self_loops
 from neve.fsa.ragged import RaggedTensor
 from neve.kernels.graph import as_int32

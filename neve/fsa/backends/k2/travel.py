@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neve.fsa.fsa import Fsa, FsaVec
+from neve.fsa.fsa import Fsa
+from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.ragged import RaggedTensor
 
 
