@@ -48,9 +48,9 @@ def run(config, args) -> None:
     inputs = [weights, *cuts, fbank / "frontend.json", Path(paths.lang)]
     inputs += [path for path in (graph, ctc_lang, own_lm) if path]
     refuse_idle_lms(decoding)
-    inputs += [Path(getattr(decoding, key)) for key in LM_METHODS if getattr(decoding, key)]
-    if decoding.phrases:
-        inputs.append(Path(decoding.phrases))
+    for key in (*LM_METHODS, "phrases"):
+        if getattr(decoding, key):
+            inputs.append((f"decoding.{key}", getattr(decoding, key)))
     with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return

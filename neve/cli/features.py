@@ -32,7 +32,7 @@ def run(config, args) -> None:
     splits = dict.fromkeys([*config.data.train, *config.data.dev, *config.data.test])
     inputs = [manifests / f"cuts_{split}.jsonl.gz" for split in splits]
     if config.augment.noise:
-        inputs.append(Path(config.augment.noise))
+        inputs.append(("augment.noise", config.augment.noise))
     with open_stage("features", config.paths.fbank, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return

@@ -246,9 +246,11 @@ def open_stage(name: str, out, inputs: Sequence, config, args, module_sections, 
 
 def require_inputs(inputs: Sequence, config) -> None:
     """NeveError that names the stage that makes the first input that is missing, if one is."""
-    for path in inputs:
+    for given in inputs:
+        key, path = given if isinstance(given, tuple) else ("", given)
         if not Path(path).exists():
-            raise NeveError(f"there is no {path}{maker(config, str(path))}")
+            where = f"{key.partition('/')[0]}: " if key else ""
+            raise NeveError(f"{where}there is no {path}{maker(config, str(path))}")
 
 
 def maker(config, path: str) -> str:

@@ -33,7 +33,7 @@ def run(config, args) -> None:
     }
     inputs = [path for path in sources.values() if path is not None]
     if config.decoding.phrases:
-        inputs.append(Path(config.decoding.phrases))
+        inputs.append(("decoding.phrases", config.decoding.phrases))
     with open_stage("pack", paths.model, inputs, config, args, SECTIONS) as stage:
         if stage.finished:
             return

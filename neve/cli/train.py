@@ -73,9 +73,10 @@ def run(config, args) -> None:
     cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in splits]
     inputs = [*cuts, fbank / "frontend.json", *dict.fromkeys((lang, ctc_lang))]
     if config.training.init:
-        inputs.append(Path(config.training.init))
+        inputs.append(("training.init", config.training.init))
     if config.loss.teacher:
-        inputs += [Path(config.loss.teacher) / name for name in ("model.pt", "model.yaml")]
+        for name in ("model.pt", "model.yaml"):
+            inputs.append((f"loss.teacher/{name}", Path(config.loss.teacher) / name))
 
     def task():
         from neve.tasks import make_task

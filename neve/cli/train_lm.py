@@ -36,7 +36,7 @@ def run(config, args) -> None:
     texts = [Path(path) for path in (*settings.text, *settings.dev_text)]
     inputs = [lang, *train, *dev, *texts]
     if settings.training.init:
-        inputs.append(Path(settings.training.init))
+        inputs.append(("neural_lm.training.init", settings.training.init))
 
     def task():
         from neve.tasks import LmTask

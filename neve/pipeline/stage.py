@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from neve.config import save, to_dict
@@ -38,7 +38,9 @@ class Stage:
 
     name      what the user calls it, e.g. "lm"
     out       the directory that it makes
-    inputs    files and directories that it reads; a mapping gives them names for messages
+    inputs    files and directories that it reads, or pairs of a key of `config` and the path it
+              gives: that key counts by the path's content, not by its value, so that what it names
+              may be moved (a key with several paths: `loss.teacher/model.pt`)
     config    the root configuration; all of it is saved as `config.yaml` in the output
     sections  dotted keys of `config` on which the output depends; "!key" leaves one out again
     version   to be raised when the format or meaning of the output changes
@@ -58,7 +60,7 @@ class Stage:
         self,
         name: str,
         out: str | os.PathLike,
-        inputs: Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike] = (),
+        inputs: Iterable[str | os.PathLike | tuple[str, str | os.PathLike]] = (),
         config: object = None,
         sections: Sequence[str] = (),
         version: int = 1,
@@ -71,11 +73,10 @@ class Stage:
     ):
         self.name = name
         self.out = Path(out)
-        if isinstance(inputs, Mapping):
-            self.inputs = {key: Path(path) for key, path in inputs.items()}
-        else:
-            paths = [Path(path) for path in inputs]
-            self.inputs = {f"{i} {path.name}": path for i, path in enumerate(paths)}
+        self.inputs = {}
+        for i, given in enumerate(inputs):
+            key, path = given if isinstance(given, tuple) else (f"{i} {Path(given).name}", given)
+            self.inputs[key] = Path(path)
         self.config = config
         self.sections = tuple(sections)
         self.version = version
@@ -178,11 +179,11 @@ class Stage:
         digests = FileDigests(self._files)
         inputs = {key: digests.path(path) for key, path in self.inputs.items()}
         self._files = digests.table
-        self._wanted = {
-            "version": self.version,
-            "inputs": inputs,
-            "config": select(to_dict(self.config) if self.config else {}, self.sections),
-        }
+        keys = select(to_dict(self.config) if self.config else {}, self.sections)
+        for key in inputs:
+            if key.partition("/")[0] in keys:
+                keys[key.partition("/")[0]] = ""
+        self._wanted = {"version": self.version, "inputs": inputs, "config": keys}
         self.fingerprint = digest_of(self._wanted)
 
     def _why(self, found: dict | None) -> str:

@@ -24,6 +24,12 @@ class Lm:
 
 
 @dataclass
+class Loss:
+    teacher: str = option("", "a directory")
+    weight: float = option(0.5, "weight")
+
+
+@dataclass
 class Training:
     lr: float = option(0.1, "rate")
     epochs: int = option(2, "how many")
@@ -32,6 +38,7 @@ class Training:
 @dataclass
 class Root:
     lm: Lm = field(default_factory=Lm)
+    loss: Loss = field(default_factory=Loss)
     training: Training = field(default_factory=Training)
 
 
@@ -52,6 +59,30 @@ def make(tmp_path, body="one", config=None, **options):
 
 def leftovers(tmp_path):
     return [p.name for p in tmp_path.iterdir() if ".partial-" in p.name or ".old-" in p.name]
+
+
+def test_what_a_key_names_counts_by_its_content(tmp_path, capsys):
+    def made(folder, weight=0.5):
+        config = Root(loss=Loss(teacher=str(folder) if folder else "", weight=weight))
+        inputs = [tmp_path / "in.txt"]
+        if folder:
+            inputs += [(f"loss.teacher/{name}", folder / name) for name in ("a", "b")]
+        return make(tmp_path, config=config, inputs=inputs, sections=("loss",))
+
+    one = tmp_path / "one"
+    one.mkdir()
+    for name in ("a", "b"):
+        (one / name).write_text(name)
+    assert made(None) and made(one) and not made(one)
+    one.rename(tmp_path / "two")
+    assert not made(tmp_path / "two")  # moved, the same
+    assert made(tmp_path / "two", weight=0.7)
+    (tmp_path / "two" / "b").write_text("c")
+    capsys.readouterr()
+    assert made(tmp_path / "two", weight=0.7)
+    assert f"made again: {tmp_path / 'two' / 'b'} changed" in capsys.readouterr().err
+    assert made(None, weight=0.7)
+    assert "loss.teacher/a is no longer an input" in capsys.readouterr().err
 
 
 def test_first_run_then_skipped_then_forced(tmp_path, capsys):
