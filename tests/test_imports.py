@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "export": {"models", "lang"},
     "runtime": {"frontend", "kernels", "lang"},
     "serving": {"runtime", "decoding"},
-    "transcribe": {"runtime", "decoding", "frontend"},
+    "transcribe": {"runtime", "decoding", "frontend", "lang"},
     "cli": None,  # everything
 }
 

@@ -102,11 +102,6 @@ class Loader:
             )
 
     @property
-    def num_utterances(self) -> int:
-        """Utterances in an epoch (of all processes)."""
-        return sum(map(len, self._all_batches()))
-
-    @property
     def seconds(self) -> float:
         """Duration of the audio in an epoch (of all processes)."""
         return float(sum(self._cuts.durations[batch].sum() for batch in self._all_batches()))

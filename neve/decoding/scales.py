@@ -48,14 +48,6 @@ def candidates(config: DecodingConfig, heeded: Iterable[str]) -> list[Scales]:
     return [Scales(**dict(zip(CANDIDATES, values))) for values in itertools.product(*choices)]
 
 
-def choose_scales(recognizer: Recognizer, batches: Iterable[tuple]) -> Scales:
-    """The scales of the configuration with the fewest dev word errors; of equals, the first.
-
-    Arguments and errors as of `sweep`.
-    """
-    return best_of(sweep(recognizer, batches))
-
-
 def best_of(trials: Iterable[Trial]) -> Scales:
     """The scales with the fewest errors; of equals, the first."""
     return min(trials, key=lambda trial: trial.errors).scales

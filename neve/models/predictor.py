@@ -77,11 +77,6 @@ class StatelessPredictor(nn.Module):
         history = torch.cat([state, symbols.unsqueeze(1)], dim=1)
         return self._convolve(history).squeeze(1), history[:, 1:]
 
-    @staticmethod
-    def select(state: Tensor, rows: Tensor) -> Tensor:
-        """The state of hypotheses `rows` (m,), in this order, each as often as it is named."""
-        return state[rows]
-
 
 class LstmPredictor(nn.Module):
     """Embeddings through LSTM layers, which look at all symbols (Graves, 2012, arXiv:1211.3711).
@@ -130,11 +125,6 @@ class LstmPredictor(nn.Module):
         hidden, cell = (part.transpose(0, 1).contiguous() for part in state)
         output, (hidden, cell) = self.lstm(self.embedding(symbols).unsqueeze(1), (hidden, cell))
         return output.squeeze(1), (hidden.transpose(0, 1), cell.transpose(0, 1))
-
-    @staticmethod
-    def select(state: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
-        """As `StatelessPredictor.select`."""
-        return state[0][rows], state[1][rows]
 
 
 def hide(symbols: Tensor, share: float) -> Tensor:

@@ -98,9 +98,3 @@ def count_pairs(pairs: Iterable[Pair]) -> Counts:
         else:
             substitutions += 1
     return Counts(correct, substitutions, deletions, insertions)
-
-
-def recompose(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
-    """The reference and the hypothesis that an alignment was made from."""
-    pairs = list(pairs)
-    return [r for r, _ in pairs if r is not None], [h for _, h in pairs if h is not None]

@@ -12,6 +12,7 @@ from neve.decoding import load_packed
 from neve.decoding.keywords import KeywordSpotter, keyword_tokens
 from neve.errors import NeveError
 from neve.frontend import Frontend, read_audio
+from neve.lang.lines import read_lines
 from neve.transcribe.segments import cut_at_pauses
 
 SHORTEST = 0.1  # s; a shorter piece holds no word
@@ -26,14 +27,8 @@ def read_keywords(
     is no number from 0 to 1, and for a line of which no word is left.
     """
     keywords: dict[str, float | None] = {}
-    try:
-        lines = open(path, encoding="utf-8").read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NeveError(f"{path}: the list of keywords cannot be read: {error}") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in read_lines(path, "list of keywords"):
         phrase, _, given = line.partition("\t")
-        if not phrase.strip():
-            continue
         words = normal(phrase) if normal else " ".join(phrase.split())
         if not words:
             raise NeveError(f"{path}:{number}: there is no word in {line!r} (section text)")

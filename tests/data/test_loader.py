@@ -101,7 +101,7 @@ def test_training_has_each_utterance_once_at_some_speed(fbank):
 def test_training_can_have_all_speeds(fbank):
     loader = loader_of(fbank, speed_per_epoch="all")
     ids = [name for batch in loader for name in batch["ids"]]
-    assert len(ids) == len(set(ids)) == loader.num_utterances == 90
+    assert len(ids) == len(set(ids)) == 90
     assert loader.seconds == pytest.approx(sum(d for b in loader for d in b["durations"]))
 
 
@@ -278,7 +278,7 @@ def test_little_is_padding(fbank):
 def test_several_files_and_missing_ones(fbank, tmp_path):
     path = fbank / "cuts_train.jsonl.gz"
     loader = Loader([path, path], DataConfig(), PLAIN, training=False)
-    assert loader.num_utterances == 180
+    assert sum(len(batch["ids"]) for batch in loader) == 180
     with pytest.raises(NeveError, match="gone.jsonl.gz: there is no such manifest"):
         Loader([tmp_path / "gone.jsonl.gz"], DataConfig(), PLAIN, training=True)
     with pytest.raises(NeveError, match="no manifests"):

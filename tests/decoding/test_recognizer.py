@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
-from neve.decoding.scales import choose_scales
+from neve.decoding.scales import best_of, sweep
 from neve.errors import ConfigError
 from neve.graphs import GraphConfig, build_graph
 from neve.lang import Lang, LangConfig, build_lang
@@ -152,9 +152,9 @@ def test_scales_with_the_fewest_dev_errors_are_chosen(make_lang, caplog):
     options = {"acoustic_scales": [1.0, 0.5], "word_scores": [-2.0, 2.0]}
     recognizer = recognizer_of(lang, **options)
     two = dev_of(lang, ("ABC", "AB C"), ("AB-C", "AB C"))
-    assert choose_scales(recognizer, two) == Scales(1.0, 2.0)
+    assert best_of(sweep(recognizer, two)) == Scales(1.0, 2.0)
     one = dev_of(lang, ("ABC", "ABC"))
-    assert choose_scales(recognizer, one) == Scales(1.0, -2.0)
+    assert best_of(sweep(recognizer, one)) == Scales(1.0, -2.0)
     assert "acoustic scale 0.5, word score 2: 2 errors in 1 dev words" in caplog.text
 
 
@@ -162,7 +162,7 @@ def test_a_choice_needs_a_dev_set_and_no_choice_needs_none(make_lang):
     lang = make_lang()
 
     def chosen(**changes):
-        return choose_scales(recognizer_of(lang, **changes), [])
+        return best_of(sweep(recognizer_of(lang, **changes), []))
 
     assert chosen(acoustic_scales=[0.7]) == Scales(0.7, 0.0)
     with pytest.raises(ConfigError, match="no dev set to choose on"):

@@ -33,18 +33,6 @@ def test_steps_give_what_whole_sequences_give(kind):
         assert torch.allclose(out, whole[:, u], atol=1e-6), u
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_state_is_of_the_rows_that_are_selected(kind):
-    predictor = make(kind)
-    first, then = torch.tensor([0, 0, 0]), torch.tensor([1, 2, 3])
-    _, state = predictor.step(first, predictor.init_state(3))
-    _, state = predictor.step(then, state)
-    rows = torch.tensor([2, 0, 2, 1])
-    out, _ = predictor.step(torch.tensor([4, 5, 6, 1]), predictor.select(state, rows))
-    whole = predictor(torch.tensor([[0, 3, 4], [0, 1, 5], [0, 3, 6], [0, 2, 1]]))
-    assert torch.allclose(out, whole[:, -1], atol=1e-6)
-
-
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_stateless_predictor_sees_its_context_and_no_more(size):
     predictor = make(f"context {size}")

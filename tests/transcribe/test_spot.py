@@ -78,6 +78,8 @@ def test_what_is_wrong_is_named(packed, capsys):
     (packed / "bad.txt").write_text("AB\n\nBA\t2\n")
     with pytest.raises(NeveError, match="bad.txt:3: the threshold '2' is not"):
         read_keywords(packed / "bad.txt")
+    with pytest.raises(NeveError, match="gone.txt: there is no such list of keywords"):
+        read_keywords(packed / "gone.txt")
     (packed / "bad.txt").write_text("\n")
     with pytest.raises(NeveError, match="bad.txt: is empty"):
         read_keywords(packed / "bad.txt")
