@@ -1,0 +1,145 @@
+"""One side of benchmarks/decoding.py: lattice methods in k2's functions, neve's or the real k2's.
+
+    python decoding_peer.py neve|k2 THREADS
+
+Reads orders as JSON lines: {"task": ..., arguments}; answers each with {"seconds": wall, "cpu",
+"words": of each utterance, "arcs": of all lattices those that take a frame}. The task `load` keeps a
+graph, log-probabilities, and for rescoring a G.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+
+if sys.argv[1] == "k2":
+    import k2
+else:
+    import neve.fsa as k2
+
+KEPT = {}
+
+
+def load(graph, posteriors, G="", backoff=0):
+    """HLG.pt; an .npz with lp (N, T, C), lengths (N,), texts of word ids; G.fst.txt or nothing."""
+    KEPT["graph"] = k2.Fsa.from_dict(torch.load(graph))
+    KEPT["graph"].lm_scores = KEPT["graph"].scores.clone()
+    file = np.load(posteriors)
+    KEPT["lp"], lengths = torch.from_numpy(file["lp"]), file["lengths"]
+    rows = [[i, 0, int(n)] for i, n in enumerate(lengths)]
+    KEPT["segments"] = torch.tensor(rows, dtype=torch.int32)
+    ends = np.cumsum(file["text_lengths"])
+    flat = file["text_words"].tolist()
+    KEPT["texts"] = [flat[b - n : b] for b, n in zip(ends, file["text_lengths"])]
+    if G:
+        with open(G) as stream:
+            G = k2.Fsa.from_openfst(stream.read(), acceptor=False)
+        del G.aux_labels
+        labels = G.labels.clone()
+        labels[labels == backoff] = 0
+        G.labels = labels
+        G = k2.add_epsilon_self_loops(k2.arc_sort(G))
+        KEPT["G"] = k2.create_fsa_vec([k2.arc_sort(G)])
+    return [], []
+
+
+def lattices(search_beam, output_beam, num_paths=0, lm_scale=0.0):
+    dense = k2.DenseFsaVec(KEPT["lp"], KEPT["segments"])
+    return k2.intersect_dense_pruned(KEPT["graph"], dense, search_beam, output_beam, 30, 10000)
+
+
+def one_best(found):
+    return words_of(k2.shortest_path(found, use_double_scores=True))
+
+
+def words_of(paths):
+    """The words of linear automata."""
+    labels, arcs = paths.aux_labels, paths.arcs.shape()
+    ends = arcs.row_splits(2)[arcs.row_splits(1).long()].long()
+    if isinstance(labels, torch.Tensor):
+        flat, ends = labels.tolist(), ends.tolist()
+    else:
+        labels = labels.remove_axis(1) if labels.num_axes == 3 else labels
+        flat, ends = labels.values.tolist(), labels.shape.row_splits(1)[ends].tolist()
+    return [[x for x in flat[a:b] if x > 0] for a, b in zip(ends, ends[1:])]
+
+
+def depth(found):
+    arcs = found.arcs.shape()
+    ends = arcs.row_splits(2)[arcs.row_splits(1).long()].long()
+    taking = torch.nn.functional.pad((found.labels != -1).long().cumsum(0), (1, 0))
+    return taking[ends].diff().tolist()
+
+
+def best_path(**options):
+    """Method 1best."""
+    found = lattices(**options)
+    return one_best(found), found
+
+
+def nbest_of(found, num_paths):
+    listed = k2.Nbest.from_lattice(found, num_paths, use_double_scores=True, nbest_scale=0.5)
+    return listed.intersect(found)
+
+
+def nbest(**options):
+    """Method nbest: the words of sampled paths, by their best path in the whole lattice."""
+    found = lattices(**options)
+    return words_of(nbest_of(found, options["num_paths"]).top_k(1).fsa), found
+
+
+def nbest_oracle(**options):
+    """Method nbest-oracle, by the alignment of k2's Levenshtein graphs."""
+    found = lattices(**options)
+    listed = nbest_of(found, options["num_paths"])
+    hyps = listed.build_levenshtein_graphs()
+    refs = k2.levenshtein_graph(KEPT["texts"])
+    aligned = k2.levenshtein_alignment(refs, hyps, listed.shape.row_ids(1), sorted_match_ref=True)
+    errors = aligned.get_tot_scores(use_double_scores=False, log_semiring=False)
+    splits = listed.shape.row_splits(1).tolist()
+    best = [a + int(errors[a:b].argmax()) for a, b in zip(splits, splits[1:])]
+    chosen = k2.index_fsa(listed.fsa, torch.tensor(best, dtype=torch.int32))
+    return words_of(chosen), found
+
+
+def whole_lattice_rescoring(**options):
+    """Method whole-lattice-rescoring: the lattice without its LM's scores, intersected with G."""
+    found = lattices(**options)
+    bare = found.clone() if hasattr(found, "clone") else found
+    bare.scores = (found.scores - found.lm_scores) / options["lm_scale"]
+    del bare.lm_scores
+    spoken = k2.invert(bare)
+    spoken = k2.arc_sort(k2.add_epsilon_self_loops(spoken))
+    count = spoken.shape[0]
+    both = k2.intersect_device(
+        KEPT["G"], spoken, torch.zeros(count, dtype=torch.int32), sorted_match_a=True
+    )
+    both = k2.top_sort(k2.connect(both))
+    return one_best(k2.invert(both)), found
+
+
+TASKS = {
+    "load": load,
+    "1best": best_path,
+    "nbest": nbest,
+    "nbest-oracle": nbest_oracle,
+    "whole-lattice-rescoring": whole_lattice_rescoring,
+}
+
+
+def main():
+    torch.set_num_threads(int(sys.argv[2]))
+    for line in sys.stdin:
+        order = json.loads(line)
+        task = order.pop("task")
+        begin = time.perf_counter(), time.process_time()
+        words, found = TASKS[task](**order)
+        seconds, cpu = time.perf_counter() - begin[0], time.process_time() - begin[1]
+        answer = {"seconds": seconds, "cpu": cpu, "words": words}
+        answer["arcs"] = sum(depth(found)) if task != "load" else 0
+        print(json.dumps(answer), flush=True)
+
+
+main()
