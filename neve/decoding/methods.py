@@ -209,7 +209,6 @@ class GraphMethod(CtcMethod):
         labels = self.graph.labels[arcs][: len(log_probs)]
         if self.lang.silence:  # belongs to no word
             labels = np.where(labels == self.lang.tokens[self.lang.silence], 0, labels)
-        free = self.lang.unk_word if self.lang.unk_model != "none" else ""
         timed = timed_words(
             labels,
             log_probs,
@@ -217,7 +216,7 @@ class GraphMethod(CtcMethod):
             emitted,
             self.lang.pronunciations,
             self.frame_seconds,
-            free,
+            self.lang.free_word,
             self.lang.decode,
         )
         return Hypothesis([word for word in timed if self.lang.is_written(word.text)], float(score))

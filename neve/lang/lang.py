@@ -147,6 +147,11 @@ class Lang:
         return self.is_word(word) or (self.oov == "unk" and word == self.unk_word)
 
     @property
+    def free_word(self) -> str:
+        """The unknown word, if decoding graphs let any tokens be it (unk_model); else ""."""
+        return self.unk_word if self.unk_model != "none" else ""
+
+    @property
     def vocabulary(self) -> list[str]:
         """All words for which `is_word` holds, in the order of words.txt."""
         return [word for word in self.words if self.is_word(word)]

@@ -245,6 +245,8 @@ class FastBeam(TransducerMethod):
             emitted,
             self.lang.pronunciations,
             self.frame_seconds,
+            self.lang.free_word,
+            self.lang.decode,
         )
         written = [word for word in words if self.lang.is_written(word.text)]
         return Hypothesis(written, float(path.score), partial)
