@@ -3,8 +3,8 @@
     python decoding_peer.py neve|k2 THREADS
 
 Reads orders as JSON lines: {"task": ..., arguments}; answers each with {"seconds": wall, "cpu",
-"words": of each utterance, "arcs": of all lattices those that take a frame}. The task `load` keeps a
-graph, log-probabilities, and for rescoring a G.
+"words": of each utterance, "arcs": of all lattices those that take a frame}. The task `load` keeps
+a graph, log-probabilities, and for rescoring a G.
 """
 
 import json

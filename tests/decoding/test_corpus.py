@@ -9,8 +9,8 @@ import torch
 from kaldialign import edit_distance
 
 from neve import costs
-from neve.cli.decode import take_scales
-from neve.cli.main import main
+from neve.cli.decode import lm_names, take_scales
+from neve.cli.main import load_config, main
 from neve.data import DataConfig
 from neve.decoding import DecodingConfig, decode
 from neve.errors import ConfigError, NeveError
@@ -186,6 +186,23 @@ def test_scales_may_be_those_of_another_decoding(tmp_path):
     file.write_text('{"acoustic_scale": 1.4}')
     with pytest.raises(NeveError, match=r"scales\.json: not scales of a decoding"):
         take_scales(config())
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ({"method": "graph"}, "3gram_phone"),
+        ({"method": "ctc-greedy"}, ""),
+        ({"method": "mbr", "graph.kind": "HL"}, ""),
+        ({"method": "nbest-rescoring", "rescore_lm": "lm/big/lm.arpa"}, "3gram_phone, big"),
+        ({"method": "modified-beam", "neural_lm": "lm/nn/model", "token_lm": "lm/2/lm.arpa"},
+         "nn, 2"),
+        ({"method": "fast-beam", "fast_beam_graph": "LG", "graph.kind": "LG"}, "3gram_phone"),
+    ],
+)  # fmt: skip
+def test_the_language_models_of_a_decoding_are_named(keys, names):
+    given = [(key if "." in key else f"decoding.{key}", value) for key, value in keys.items()]
+    assert lm_names(load_config([], given)) == names
 
 
 def test_costs_that_are_damaged_are_named(tmp_path):
