@@ -75,7 +75,8 @@ def fast_beam_search(
     limits = (contexts.vocab_size, contexts.size, beam, max_states, max_contexts)
     encoded = model.joiner.project(encoder_out)
     lengths = [int(length) for length in lengths]
-    graph = numbered(graph)
+    with torch.inference_mode(False):  # whose tensors have no versions, which the streams look at
+        graph = numbered(graph)
     streams = [RnntDecodingStream(graph) for _ in lengths]
     begin = 0
     for end in sorted(set(lengths) - {0}):
