@@ -104,7 +104,8 @@ class DecodingConfig:
     )
     lm_scales: list[float] = option(
         [1.0],
-        "weights of rescore_lm, whose scores take the place of those of the graph's own G, or of "
+        "weights of rescore_lm, whose scores take the place of those of the graph's own G, of the "
+        "graph LG of fast-beam, or of "
         "neural_lm, token_lm or the attention decoder, whose scores are added; of several, chosen "
         "on the dev sets likewise",
     )
