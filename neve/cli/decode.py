@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import yaml
+
 from neve.cli.main import open_stage
 from neve.decoding.config import (
     FAST_BEAM_METHODS,
@@ -16,6 +18,7 @@ from neve.decoding.config import (
     searches_graph,
 )
 from neve.errors import ConfigError, NeveError
+from neve.pipeline.fingerprint import CONFIG, MARKER, FileDigests, read_json
 
 SECTIONS = (
     "decoding",
@@ -131,12 +134,37 @@ def graph_path(config) -> Path | None:
 
 
 def own_lm_path(config) -> Path | None:
-    """The G.fst.txt that the graph was made of, if the method has a use for it and there is one."""
-    graph = config.graph
-    other = graph.kind != "HLG" or graph.classes or graph.grammar or graph.add_words
-    if config.decoding.method not in RESCORING_METHODS or other:
+    """The G.fst.txt that the graph was made of, if the method has a use for it and there is one.
+
+    Sets the keys of section `graph` to what the graph was made with, as its stage has noted; a
+    graph of other origin is taken to be what the configuration says. Raises ConfigError if that G
+    is no longer there.
+    """
+    graph, directory, lm = config.graph, Path(config.paths.graph), Path(config.paths.lm)
+    if config.decoding.method not in RESCORING_METHODS or graph.kind != "HLG":
         return None
-    return Path(config.paths.lm) / "G.fst.txt"
+    record, found = read_json(directory / MARKER) or {}, [lm / "G.fst.txt"]
+    if record:
+        made = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
+        for key in ("classes", "grammar", "add_words", "lm_scale"):
+            setattr(graph, key, made["graph"].get(key, getattr(graph, key)))
+        found.append(Path(made["paths"]["lm"]) / "G.fst.txt")
+    if graph.classes or graph.grammar or graph.add_words:
+        return None
+    digests = [
+        digest
+        for name, digest in record.get("wanted", {}).get("inputs", {}).items()
+        if name.endswith(" G.fst.txt")
+    ]
+    if not digests:
+        return found[0]
+    for path in found:
+        if path.exists() and FileDigests().path(path) == digests[0]:
+            return path
+    raise ConfigError(
+        f"{found[0]} is not what the graph in {directory} was made of, and that G is to be taken "
+        "off: name its directory as paths.lm, or make the graph again (stage 5)"
+    )
 
 
 def lm_names(config) -> str:
