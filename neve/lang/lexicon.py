@@ -6,6 +6,7 @@ lines. Kaldi's form with a probability between word and phones is understood.
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -44,7 +45,7 @@ def read_lexicon(path: str | os.PathLike) -> tuple[list[LexiconEntry], list[str]
             raise NeveError(
                 f"{path}:{number}: {word} has no phones; write `WORD PHONE PHONE ...` or remove it"
             )
-        rows.append((number, word, tokens))
+        rows.append((number, word, [sys.intern(token) for token in tokens]))
     if not rows:
         raise NeveError(f"{path}: is empty; a lexicon has `WORD PHONE PHONE ...` on each line")
     weighted = _take_probabilities(rows, path)
@@ -113,7 +114,8 @@ def add_disambiguation(entries: Sequence[LexiconEntry]) -> tuple[list[LexiconEnt
     transducer can be determinized (Mohri, Pereira, Riley 2002; as Kaldi and icefall number them).
     """
     counts = Counter(tokens for _, tokens in entries)
-    prefixes = {tokens[:length] for tokens in counts for length in range(1, len(tokens))}
+    beginnings = (tokens[:length] for tokens in counts for length in range(1, len(tokens)))
+    prefixes = {tokens for tokens in beginnings if tokens in counts}
     used: Counter = Counter()
     result = []
     for word, tokens in entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,28 +82,35 @@ def make_lexicon_fst(
     """
     if silence and not 0.0 < sil_prob < 1.0:
         raise NeveError(f"lang.sil_prob is {sil_prob}: it must lie between 0 and 1, both excluded")
-    arcs: list[tuple[int, int, int, int, float]] = []
+    columns, scores = array("i"), array("f")  # of an arc: source, target, token, word; its score
+
+    def add(source: int, target: int, token: int, word: int, score: float) -> None:
+        columns.extend((source, target, token, word))
+        scores.append(score)
+
     between, ends = 0, [(0, 0.0)]
     free = 1
     if silence:
         between, silent, free = 1, 2, 3
         ends = [(between, math.log(1.0 - sil_prob)), (silent, math.log(sil_prob))]
-        arcs += [(0, target, 0, 0, score) for target, score in ends]
-        arcs.append((silent, between, tokens[silence], 0, 0.0))
+        for target, score in ends:
+            add(0, target, 0, 0, score)
+        add(silent, between, tokens[silence], 0, 0.0)
     for word, pronunciation in entries:
         state, output = between, words[word]
         for token in pronunciation[:-1]:
-            arcs.append((state, free, tokens[token], output, 0.0))
+            add(state, free, tokens[token], output, 0.0)
             state, output = free, 0
             free += 1
         last = tokens[pronunciation[-1]]
-        arcs += [(state, target, last, output, score) for target, score in ends]
+        for target, score in ends:
+            add(state, target, last, output, score)
     if disambig:
-        arcs.append((between, between, tokens["#0"], words["#0"], 0.0))
-    arcs.append((between, free, -1, -1, 0.0))
-    table = np.array(arcs, dtype=np.float64)
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    packed = np.empty((len(table), 4), dtype=np.int32)
-    packed[:, :3] = table[:, :3]
-    packed[:, 3] = table[:, 4].astype(np.float32).view(np.int32)
-    return LexiconFst(packed, table[:, 3].astype(np.int32))
+        add(between, between, tokens["#0"], words["#0"], 0.0)
+    add(between, free, -1, -1, 0.0)
+    table = np.frombuffer(columns, np.int32).reshape(-1, 4)
+    order = np.argsort(table[:, 0], kind="stable")
+    arcs = table[order]
+    aux_labels = arcs[:, 3].copy()
+    arcs[:, 3] = np.frombuffer(scores, np.float32)[order].view(np.int32)
+    return LexiconFst(arcs, aux_labels)
