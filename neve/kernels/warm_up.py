@@ -15,6 +15,7 @@ from neve.kernels.dense_total import dense_totals
 from neve.kernels.dense_trellis import intersect_dense
 from neve.kernels.epsilon import remove_epsilon
 from neve.kernels.graph import Graph
+from neve.kernels.listed_paths import listed_paths
 from neve.kernels.minimize import minimize
 from neve.kernels.mutual_information import mutual_information
 from neve.kernels.phrases import connect as connect_phrases
@@ -83,6 +84,8 @@ def warm_up(report: Callable[[str, float], None] | None = None) -> None:
         own = [decoding.scores.astype(dtype)]
         run(f"totals of graphs, {dtype.__name__}", dense_totals, [decoding], own, scores, lengths)
     run("transducer streams", _streams, graph, log_probs[0])
+    arc = (np.array([0, 1, 1]), np.array([1]), np.zeros(1))
+    run("paths of sequences", listed_paths, arc, *[(np.array([0, 1]), np.array([1]))] * 2)
 
 
 def _totals(lattice, dtype) -> None:

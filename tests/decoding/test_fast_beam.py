@@ -9,6 +9,7 @@ import torch
 from table_transducer import encoded, table_transducer
 
 from neve.cli.decode import graph_path
+from neve.cli.main import main
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.transducer import greedy_search, modified_beam_search
 from neve.decoding.transducer.fast_beam import Contexts, fast_beam_search, numbered
@@ -386,6 +387,26 @@ def test_LG_takes_tokens_once_and_says_words(lang):
     assert said == {"AB", "A", "B"}
     with pytest.raises(Exception, match="graph.kind LG needs a language model"):
         build_graph(lang.directory, None, GraphConfig(kind="LG"))
+
+
+def test_the_verb_makes_LG_of_the_transducers_lang_and_an_lm_of_other_ids(lang, tmp_path, capsys):
+    (tmp_path / "text_train").write_text("u1 AB A\nu2 B\n")
+    (tmp_path / "lexicon.txt").write_text("A A\nAA A A\nAAA A A A\nAB A B\nB B\n")
+    phones = LangConfig(kind="phone", write_pt=False)
+    train = [tmp_path / "text_train"]
+    build_lang(phones, train, tmp_path / "lexicon.txt", tmp_path / "phones")
+    (tmp_path / "lm").mkdir()
+    ids = Lang.load(tmp_path / "phones").words
+    rows = [f"0 0 {ids[word]} {ids[word]} {cost}" for word, cost in (("AB", 1.0), ("B", 2.0))]
+    (tmp_path / "lm" / "G.fst.txt").write_text("\n".join([*rows, "0 0.25", ""]))
+    verb = ["graph", "--graph.kind", "LG", "--paths.lang", str(lang.directory)]
+    verb += ["--paths.ctc-lang", str(tmp_path / "phones"), "--paths.lm", str(tmp_path / "lm")]
+    assert main([*verb, "--paths.graph", str(tmp_path / "graph")]) == 0
+    assert "LG: " in capsys.readouterr().out
+    made, wanted = load_LG(tmp_path / "graph" / "LG", lang), LG_of(lang, {"AB": 1.0, "B": 2.0})
+    assert ids["B"] != lang.words["B"]
+    for name in ("row_splits", "dst", "labels", "scores", "aux_values"):
+        assert np.array_equal(getattr(made, name), getattr(wanted, name))
 
 
 def test_LG_of_other_tokens_or_words_is_refused(lang, tmp_path):

@@ -1,6 +1,7 @@
-"""Searches with a transducer: greedy, modified beam, and a beam with several tokens in a frame.
+"""Searches with a transducer: greedy, modified beam, a beam with several tokens in a frame, and one
+along a graph, `fast_beam_search`, which gives lattices.
 
-Each takes encoder outputs of a batch and gives `TokenPath`s, the best first. The model has
+Each takes encoder outputs of a batch; the first three give `TokenPath`s, the best first. The model has
 `predictor` (init_state, step) and `joiner` (project, project_predictor, join); predictors
 that see only the last tokens (`context_size`) are asked once for each context, others once for each
 history.
@@ -14,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Histories": ".histories",
         "TokenPath": ".paths",
         "beam_search": ".beam",
+        "fast_beam_search": ".fast_beam",
         "greedy_search": ".greedy",
         "modified_beam_search": ".modified_beam",
     },
