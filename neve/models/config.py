@@ -96,6 +96,12 @@ class ModelConfig:
         "encoder alone tells a word said twice from a long one, and texts are not learnt by heart",
     )
     joiner_dim: int = option(512, "inner width of the joiner")
+    blank: str = option(
+        "joint",
+        "what a transducer's blank depends on: encoder and predictor, or the encoder alone, which "
+        "then marks one frame for each symbol: for little data, where repeated words get lost",
+        choices=("joint", "encoder"),
+    )
     decoder_layers: int = option(
         4, "layers of the attention decoder, which there is if loss.attention_weight is not 0"
     )

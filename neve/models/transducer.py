@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from neve.models.attention_decoder import AttentionDecoder
 from neve.models.config import ModelConfig
 from neve.models.ctc import build_encoder, set_chunk
-from neve.models.joiner import Joiner
+from neve.models.joiner import build_joiner
 from neve.models.predictor import build_predictor
 
 
@@ -40,7 +40,7 @@ class TransducerModel(nn.Module):
         self.encoder = build_encoder(config, features)
         dim = self.encoder.dim
         self.predictor = build_predictor(config, tokens)
-        self.joiner = Joiner(dim, self.predictor.dim, config.joiner_dim, tokens)
+        self.joiner = build_joiner(config, dim, self.predictor.dim, tokens)
         self.ctc_head = None
         if ctc_tokens:
             self.ctc_head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(dim, ctc_tokens))

@@ -5,7 +5,7 @@ import torch
 
 from neve.errors import ConfigError
 from neve.models import ModelConfig, TransducerModel
-from neve.models.joiner import Joiner
+from neve.models.joiner import EncoderBlankJoiner, Joiner
 from neve.models.predictor import NOTHING, LstmPredictor, StatelessPredictor, build_predictor
 
 TOKENS = 7
@@ -132,3 +132,18 @@ def test_training_hides_the_histories_of_the_share_of_utterances_that_is_asked_f
 def test_a_share_of_hidden_symbols_of_1_is_an_error():
     with pytest.raises(ConfigError, match="history_dropout"):
         build_predictor(ModelConfig(history_dropout=1.0), TOKENS)
+
+
+def test_blank_of_the_encoder_alone_does_not_hear_the_predictor():
+    torch.manual_seed(0)
+    joiner = EncoderBlankJoiner(5, 4, 6, TOKENS)
+    encoded = joiner.project(torch.randn(2, 3, 1, 5))
+    predicted = joiner.project_predictor(torch.randn(2, 1, 4, 4))
+    log_probs = joiner.join(encoded, predicted)
+    assert log_probs.shape == (2, 3, 4, TOKENS)
+    assert torch.allclose(log_probs.exp().sum(-1), torch.ones(2, 3, 4), atol=1e-5)
+    assert torch.allclose(torch.log_softmax(log_probs, -1), log_probs, atol=1e-5)
+    assert torch.equal(log_probs[..., 0], log_probs[:, :, :1, 0].expand(2, 3, 4))
+    assert not torch.allclose(log_probs[:, :, 0, 1:], log_probs[:, :, 1, 1:])
+    model = TransducerModel(config(blank="encoder"), 20, TOKENS)
+    assert isinstance(model.joiner, EncoderBlankJoiner)
