@@ -13,6 +13,7 @@ from neve.cli.decode import lm_names, take_scales
 from neve.cli.main import load_config, main
 from neve.data import DataConfig
 from neve.decoding import DecodingConfig, decode
+from neve.decoding.rescoring import WholeLatticeRescoring
 from neve.errors import ConfigError, NeveError
 from neve.frontend import FeatureConfig
 from neve.graphs import GraphConfig, build_graph, save_graph
@@ -139,6 +140,32 @@ def test_the_errors_of_all_that_was_tried_are_written(run, tmp_path):
             edit_distance(result.ref.split(), result.hyp.split())["total"] for result in results
         )
         assert wrong == best  # the sets are decoded with what was chosen
+
+
+def test_the_model_and_the_search_run_as_often_for_many_scales_as_for_two(
+    run, tmp_path, monkeypatch
+):
+    words = Lang.load(tmp_path / "lang").words
+    (tmp_path / "G.fst.txt").write_text(f"0 0 {words['AB']} {words['AB']} 0.1\n0 0.1\n")
+    calls = []
+    for name in ("encode", "first_pass", "second_pass"):
+        plain = getattr(WholeLatticeRescoring, name)
+        monkeypatch.setattr(
+            WholeLatticeRescoring,
+            name,
+            lambda *given, name=name, plain=plain: calls.append(name) or plain(*given),
+        )
+    counts = []
+    for scales in ([0.0, 1.0], [x / 10 for x in range(11)]):
+        calls.clear()
+        run(method="whole-lattice-rescoring", rescore_lm=str(tmp_path / "G.fst.txt"),
+            lm_scales=scales, output_beam=6.0)  # fmt: skip
+        counts.append({name: calls.count(name) for name in set(calls)})
+    # the two utterances of dev and that of test once, and the first of each to warm up
+    assert counts[0]["encode"] == counts[1]["encode"] == 3 + 2
+    # those of dev also once for the sweep
+    assert counts[0]["first_pass"] == counts[1]["first_pass"] == 3 + 2 + 2
+    assert [count["second_pass"] for count in counts] == [3 + 2 + 2 * 2, 3 + 2 + 2 * 11]
 
 
 def test_a_choice_without_a_dev_set_is_refused(run):
