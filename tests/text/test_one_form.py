@@ -121,6 +121,17 @@ def test_words_have_one_form_wherever_they_are_read(place, reader):
     assert READERS[reader](place, Lang.load(place / "lang")) == FORM.split()
 
 
+def test_the_unknown_word_is_scored_as_the_word_that_it_is(tmp_path):
+    assert normalize("<UNK> No!", TEXT) == "<UNK> no"
+    said = Hypothesis([Word("<UNK>", 0.0, 0.5, spoken="z o"), Word("no", 0.5, 1.0)])
+    rows = [Result("a", "<UNK> No", [said]), Result("b", "Zoe no", [said])]
+    write_results(tmp_path / "hyps-dev.jsonl", rows)
+    settings = ScoringConfig(check=False, bootstrap_samples=0)
+    summary = score(settings, tmp_path, tmp_path / "scores", text=TEXT)["dev"]
+    counts = summary.words.reference, summary.words.errors, summary.words.substitutions
+    assert counts == (4, 1, 1)
+
+
 def test_verbs_take_the_form_of_the_lang_directory(place, capsys, monkeypatch):
     from neve.cli import align
 
