@@ -1,9 +1,9 @@
 """Searches with a transducer: greedy, modified beam, a beam with several tokens in a frame, and one
 along a graph, `fast_beam_search`, which gives lattices.
 
-Each takes encoder outputs of a batch; the first three give `TokenPath`s, the best first. The model has
-`predictor` (init_state, step) and `joiner` (project, project_predictor, join); predictors
-that see only the last tokens (`context_size`) are asked once for each context, others once for each
+Each takes encoder outputs of a batch; the first three give `TokenPath`s, the best first. The model
+has `predictor` (init_state, step) and `joiner` (project, project_predictor, join); predictors that
+see only the last tokens (`context_size`) are asked once for each context, others once for each
 history.
 """
 
