@@ -79,29 +79,42 @@ def best_path(**options):
     return one_best(found), found
 
 
-def nbest_of(found, num_paths):
-    listed = k2.Nbest.from_lattice(found, num_paths, use_double_scores=True, nbest_scale=0.5)
-    return listed.intersect(found)
+def listed(found, num_paths):
+    """Word sequences of sampled paths, whose utterance each is, their best paths in the lattice."""
+    paths = k2.Nbest.from_lattice(found, num_paths, use_double_scores=True, nbest_scale=0.5)
+    words, rows = words_of(paths.fsa), paths.shape.row_ids(1).int()
+    spoken = k2.arc_sort(k2.invert(found))
+    looped = k2.add_epsilon_self_loops(k2.linear_fsa(words))
+    both = k2.intersect_device(spoken, looped, rows, sorted_match_a=True)
+    best = k2.shortest_path(k2.top_sort(k2.connect(both)), use_double_scores=True)
+    return words, rows, best
+
+
+def first_of(words, rows, goodness):
+    """Of each utterance the word sequence with the most of something."""
+    best = {}
+    for place, row in enumerate(rows.tolist()):
+        if row not in best or goodness[place] > goodness[best[row]]:
+            best[row] = place
+    return [words[best[row]] for row in range(len(KEPT["segments"]))]
 
 
 def nbest(**options):
     """Method nbest: the words of sampled paths, by their best path in the whole lattice."""
     found = lattices(**options)
-    return words_of(nbest_of(found, options["num_paths"]).top_k(1).fsa), found
+    words, rows, best = listed(found, options["num_paths"])
+    return first_of(words, rows, best.get_tot_scores(True, False)), found
 
 
 def nbest_oracle(**options):
-    """Method nbest-oracle, by the alignment of k2's Levenshtein graphs."""
+    """Method nbest-oracle, by the alignment of k2's Levenshtein graphs; of equals, as nbest."""
     found = lattices(**options)
-    listed = nbest_of(found, options["num_paths"])
-    hyps = listed.build_levenshtein_graphs()
-    refs = k2.levenshtein_graph(KEPT["texts"])
-    aligned = k2.levenshtein_alignment(refs, hyps, listed.shape.row_ids(1), sorted_match_ref=True)
-    errors = aligned.get_tot_scores(use_double_scores=False, log_semiring=False)
-    splits = listed.shape.row_splits(1).tolist()
-    best = [a + int(errors[a:b].argmax()) for a, b in zip(splits, splits[1:])]
-    chosen = k2.index_fsa(listed.fsa, torch.tensor(best, dtype=torch.int32))
-    return words_of(chosen), found
+    words, rows, best = listed(found, options["num_paths"])
+    refs, hyps = k2.levenshtein_graph(KEPT["texts"]), k2.levenshtein_graph(words)
+    aligned = k2.levenshtein_alignment(refs, hyps, rows, sorted_match_ref=True)
+    wrong, scores = aligned.get_tot_scores(False, False), best.get_tot_scores(True, False)
+    goodness = list(zip(wrong.round().tolist(), scores.tolist()))
+    return first_of(words, rows, goodness), found
 
 
 def whole_lattice_rescoring(**options):
@@ -110,8 +123,7 @@ def whole_lattice_rescoring(**options):
     bare = found.clone() if hasattr(found, "clone") else found
     bare.scores = (found.scores - found.lm_scores) / options["lm_scale"]
     del bare.lm_scores
-    spoken = k2.invert(bare)
-    spoken = k2.arc_sort(k2.add_epsilon_self_loops(spoken))
+    spoken = k2.invert(bare)  # its arcs without a word are what G can back off with
     count = spoken.shape[0]
     both = k2.intersect_device(
         KEPT["G"], spoken, torch.zeros(count, dtype=torch.int32), sorted_match_a=True

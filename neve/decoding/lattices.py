@@ -21,6 +21,7 @@ from neve.fsa import (
     FsaVec,
     Graph,
     biased_lattices,
+    connect,
     intersect_dense_pruned,
     random_paths,
     shortest_path,
@@ -64,7 +65,8 @@ class BestPath(GraphMethod):
 
     @property
     def pruning(self) -> str:
-        """Of lattices, see `neve.fsa.intersect_dense_pruned`; the real k2 has but its own."""
+        """Of lattices, see `neve.fsa.intersect_dense_pruned`; the real k2 has but its own, which
+        `within_beam` makes exact."""
         return "k2" if backend_name("cpu") == "k2" else "exact"
 
     @property
@@ -161,7 +163,8 @@ class BestPath(GraphMethod):
             )
         segments = [[row, 0, int(lengths[row])] for row in rows]
         dense = DenseFsaVec(torch.from_numpy(scores), torch.tensor(segments, dtype=torch.int32))
-        return intersect_dense_pruned(fsa, dense, *beams, **options)
+        found = intersect_dense_pruned(fsa, dense, *beams, **options)
+        return found if self.pruning == "exact" else within_beam(found, config.output_beam)
 
     def _sampled(self, fsas: FsaVec) -> list[list[list[int]]]:
         spread = fsas.detach().clone()
@@ -237,6 +240,15 @@ class CtcLattice(Nbest):
         labels = self.graph.labels[on_graph[on_graph >= 0]][: len(found.log_probs)]
         hypothesis = CtcMethod.of_labels(self, labels, found.log_probs, score)
         return dataclasses.replace(hypothesis, partial=found.lattice.partial)
+
+
+def within_beam(fsas: FsaVec, beam: float) -> FsaVec:
+    """Lattices without the arcs of which no path is at most `beam` worse than the best path."""
+    keep = fsas.get_arc_post(True, False) >= -beam
+    arc_map = torch.nonzero(keep).flatten()
+    kept = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[fsas.arc_splits.long()]
+    arcs = fsas.src[arc_map], fsas.dst[arc_map], kept.to(fsas.arc_splits.dtype)
+    return connect(fsas.select(fsas.state_splits, *arcs, arc_map))
 
 
 def _candidates(lattice: Lattice, paths: list[list[int]]) -> list[Candidate]:
