@@ -42,22 +42,23 @@ class MinimumBayesRisk(BestPath):
             parts = votes.spoken[:, place]
             much = parts >= RARE * parts.sum()
             arcs = spoken.words.spoken[much].tolist()
-            spans = [self.span(found, spoken, arc, known) for arc in arcs]
-            begin, end = np.average(spans, axis=0, weights=parts[much]).tolist()
+            heard = [self.heard(found, spoken, arc, known) for arc in arcs]
+            times = [(one.start, one.end) for one in heard]
+            begin, end = np.average(times, axis=0, weights=parts[much]).tolist()
             begin = max(begin, last)  # a mean may reach into the next word's
             last = max(end, begin)
             confidence = min(1.0, float(votes.votes[2 * place + 1, word]))
-            timed.append(Word(spoken.names[word], begin, last, confidence))
+            likeliest = heard[int(parts[much].argmax())]
+            timed.append(Word(spoken.names[word], begin, last, confidence, likeliest.spoken))
         return Hypothesis(timed, -votes.risk, found.lattice.partial)
 
-    def span(self, found: Searched, spoken: SpokenLattice, arc: int, known) -> tuple[float, float]:
-        """Start and end (seconds) of an arc's word on the best path with it."""
+    def heard(self, found: Searched, spoken: SpokenLattice, arc: int, known) -> Word:
+        """An arc's word as it is on the best path with it."""
         path, place = spoken.path_through(arc)
         key = tuple(path)
         if key not in known:
             known[key] = self.of_path(found, path, 0.0).words
-        word = known[key][place]
-        return word.start, word.end
+        return known[key][place]
 
 
 class SpokenLattice:

@@ -38,7 +38,7 @@ class Words(list):
 class FewWords:
     """As much of a lang directory as the methods look at; no word has a known spelling."""
 
-    silence, unk_word = "", "<UNK>"
+    silence, unk_word, free_word = "", "<UNK>", ""
 
     def __init__(self, directory):
         self.directory, self.words = directory, Words(WORDS)
@@ -48,6 +48,9 @@ class FewWords:
 
     def pronunciations(self, word):
         return []
+
+    def decode(self, tokens):
+        raise AssertionError("no word is spelled")
 
 
 def unigram(rng) -> str:
