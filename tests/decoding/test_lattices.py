@@ -15,7 +15,8 @@ from small_lattices import (
     texts_of,
 )
 
-from neve.decoding import DecodingConfig, Recognizer, Scales
+from neve.decoding import DecodingConfig, Recognizer, Scales, lattices
+from neve.decoding.lattices import BestPath
 from neve.decoding.scales import sweep
 from neve.decoding.word_lm import NEVER, WordLm
 from neve.errors import ConfigError, NeveError
@@ -52,6 +53,21 @@ def test_the_nbest_list_has_each_word_sequence_once_with_its_best_path(lang):
     assert np.exp([one.score for one in found[:3]]) == pytest.approx(wanted, rel=1e-4)
     assert len(set(texts_of(found))) == len(found)
     assert texts_of(search(recognizer(lang, method="1best"), scores)) == ["A"]
+
+
+def test_lattices_pruned_in_windows_are_made_exact(lang, monkeypatch):
+    scores, lengths = noise(lang, 40), np.array([40])
+    found = {}
+    for pruning in ("exact", "k2"):
+        monkeypatch.setattr(BestPath, "pruning", pruning)
+        method = recognizer(lang, method="nbest", output_beam=2.0).method
+        first = method.first_pass(scores, lengths, Scales())
+        said = [(one.text, round(one.score, 3)) for one in method.second_pass(first, Scales())[0]]
+        found[pruning] = method.sizes(first), said
+    assert found["exact"] == found["k2"] and len(found["exact"][1]) > 1
+    monkeypatch.setattr(lattices, "within_beam", lambda fsas, beam: fsas)
+    ((arcs, _),) = method.sizes(method.first_pass(scores, lengths, Scales()))
+    assert arcs > found["exact"][0][0][0]  # as they come from k2 they are larger
 
 
 def test_oracles_are_nearest_to_the_reference(lang):
