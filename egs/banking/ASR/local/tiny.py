@@ -22,8 +22,9 @@ my portfolio has an etf of {DIGIT} thousand {DIGIT} hundred dollars
 the wire transfer of {DIGIT} thousand {DIGIT} hundred dollars is late
 """.strip().splitlines()
 bank.HELD_OUT_TEMPLATES[:] = ["is the apr {DIGIT} percent on my etf of {DIGIT} thousand dollars"]
-for number, split in enumerate(manifests.SIZES):
-    voices.FEMALE[split], voices.MALE[split] = "", f"m{number + 1}"
+voices.FEMALE.update(dict.fromkeys(SIZES, ""))
+voices.MALE.update(bank_test="m1", bank_dev="m3", general_dev="m2", bank_train="m5 m8 Alex",
+                   general_train="m7 Andy Lee Michael max")  # fmt: skip
 acoustics.NOISY = acoustics.ECHOING = 0.0
 
 if __name__ == "__main__":
