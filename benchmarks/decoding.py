@@ -187,9 +187,11 @@ def lattice_rows(task: Task, k2: K2 | None, repeat: int, rescore_lm: str):
         given = {"rescore_lm": rescore_lm} if "rescoring" in method else {}
         if "rescoring" in method and not rescore_lm:
             continue
-        runs, place = converged(task, method, wide, **given)
-        more += [told(task, method, step, run) for step, run in zip(wide, runs)]
-        chosen = dict(wide[place])
+        steps = wide if method != "graph" else [{"search_beam": beam} for beam in SEARCH_BEAMS]
+        task.run(method, **steps[0], **given)  # compiles and reads, untimed
+        runs, place = converged(task, method, steps, **given)
+        more += [told(task, method, step, run) for step, run in zip(steps, runs)]
+        chosen = dict(steps[place])
         if method != "graph":
             steps = [{**chosen, "output_beam": beam} for beam in OUTPUT_BEAMS]
             runs, place = converged(task, method, steps, **given)
@@ -228,6 +230,7 @@ def transducer_rows(task: Task, repeat: int):
         "fast-beam-nbest": fast,
     }
     for method, steps in searches.items():
+        task.run(method, **steps[0])
         runs, place = converged(task, method, steps)
         more += [told(task, method, step, run) for step, run in zip(steps, runs)]
         times = [task.run(method, **steps[place])["cost"].search.wall for _ in range(repeat)]
