@@ -35,8 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks/names"
 CONFIG = ["--config", str(HERE / "conf.yaml"), "--paths.experiments", "exp"]
 LIKE = "MEREDITH"  # a name of training, as whose equals others are added
-BOOSTS = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0]
-SCALES = [0.4, 0.7, 1.0]
+BOOSTS = [0.0, 2.0, 4.0, 8.0]
+SCALES = [1.0, 2.0]
 UNK, AS_LIKE = ["--add-words-prob", "unk"], ["--add-words-prob", LIKE]
 CLASS = ["--paths.lm", "data/lm/class"]
 # what is said of it, the graph that a list is added to and how, whether phrases are favoured

@@ -145,9 +145,8 @@ def main() -> None:
         (out / "hlg").mkdir()
         prepare(args.lang, args.arpa, args.silence, out / "hlg")
         graph = build_graph(out / "hlg", out / "hlg" / "G.fst.txt", GraphConfig(kind="HLG"))
-        entries = (args.lang / "lexicon_disambig.txt").read_text().split("\n")
-        words = sorted({line.split()[0] for line in entries if line.split()} - {"<UNK>", "SIL"})
-        words = [word for word in words if word.isalpha()]
+        ids = {w: int(n) for w, n in map(str.split, (args.lang / "words.txt").open())}
+        words = sorted(word for word in ids if word[0] not in "<#!" and word != args.silence)
         write_lists(words, out)
         (out / "text").write_text("".join(f"u{n} {word}\n" for n, word in enumerate(words)))
         settings = {"write_pt": False, "oov": "error"}
@@ -171,9 +170,6 @@ def main() -> None:
                     f"| {x['again']:.2f} s |"
                 )
         log_probs = np.load(args.posteriors)["lp"][: args.utterances or None]
-        ids = {
-            w: int(n) for w, n in map(str.split, (args.lang / "words.txt").read_text().splitlines())
-        }
         spelled = SimpleNamespace(words=ids, directory=args.lang)
         lang = Lang.load(out / "pieces")
         seconds = {}
