@@ -20,6 +20,7 @@ from neve.errors import NeveError
 from neve.graphs.arcs import Arcs
 from neve.kernels import Graph
 from neve.lang import Lang, SymbolTable
+from neve.lang.tokenizers import SPECIAL
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ def _places(arcs: Arcs, lang: Lang, unknown: int) -> tuple[int, list[tuple[int, 
 
 
 def token_model(lang: Lang) -> Arcs:
-    """The n-gram of the tokens of the lexicon's words: state 0 begins; label 0 backs off."""
+    """The n-gram of the tokens of the lexicon's words: state 0 begins; label 0 backs off.
+
+    Pieces that no word has are in it too; they share the probability of what is unseen.
+    """
     from neve.lm import arpa_to_fst, estimate, write_arpa
 
     spellings = [
@@ -98,8 +102,9 @@ def token_model(lang: Lang) -> Arcs:
         raise NeveError(f"{lang.directory}: lang.unk_model needs words in the lexicon")
     # a token is a word of this model, under a name that has no meaning in a language model
     named = [[f"t{lang.tokens[token]}" for token in tokens] for tokens in spellings]
-    model = estimate(named, lang.unk_order, discount_fallback=FALLBACK)
-    tokens = sorted({name for names in named for name in names})
+    more = [] if lang.kind == "phone" else [f"t{n}" for n in range(len(SPECIAL), lang.num_tokens)]
+    model = estimate(named, lang.unk_order, more, discount_fallback=FALLBACK)
+    tokens = sorted({*more, *(name for names in named for name in names)})
     table = SymbolTable(["<eps>", *tokens, "#0", "<s>", "</s>"])
     with tempfile.TemporaryDirectory(prefix="neve") as scratch:
         place = Path(scratch)
