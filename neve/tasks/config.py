@@ -32,6 +32,11 @@ class LossConfig:
         " most, followed by a blank",
         choices=("regular", "modified", "constrained"),
     )
+    doubled_words: float = option(
+        0.0,
+        "transducer with a CTC head: share of the words that training hears twice in a row, where "
+        "a small corpus has too few repeated words to learn them; 0.1 to 0.2",
+    )
     lm_only_scale: float = option(
         0.25, "transducer: share of the predictor alone in the simple loss"
     )

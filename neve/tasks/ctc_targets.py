@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from neve.fsa import exact_ctc_loss
 from neve.lang import Lang
 
+MOST_TEXTS = 1_000_000  # are remembered with their tokens
+
 
 class CtcTargets:
     """Texts to the tokens that a CTC head is to say.
@@ -25,6 +27,8 @@ class CtcTargets:
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, each word's first pronunciation."""
         if text not in self.known:
+            if len(self.known) >= MOST_TEXTS:
+                self.known.clear()
             self.known[text] = self.lang.encode(text)
         return self.known[text]
 

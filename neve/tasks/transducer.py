@@ -18,6 +18,7 @@ from neve.lang import Lang
 from neve.models import TransducerModel
 from neve.models.scheduled import set_batches
 from neve.tasks.ctc_targets import CtcTargets, ctc_losses, frames_needed, greedy_tokens
+from neve.tasks.doubled_words import DoubledWords
 from neve.tasks.losses import Forward, Lattice
 from neve.tasks.losses.lattice import BLANK, padded
 from neve.tasks.speech import SpeechTask
@@ -39,6 +40,7 @@ class TransducerTask(SpeechTask):
         self.ctc_targets = CtcTargets(self.ctc_lang, config.loss.pronunciations)
         self.simple_weight = self.pruned_weight = 1.0
         super().__init__(config, fbank, lang)
+        self.double_words = DoubledWords(self.model, self.ctc_targets, config.loss.doubled_words)
 
     def make_model(self, config) -> TransducerModel:
         return TransducerModel(
@@ -71,7 +73,7 @@ class TransducerTask(SpeechTask):
         self.pruned_weight = 0.1 + 0.9 * warm
 
     def loss(self, batch: dict) -> BatchLoss:
-        features, feature_lens, texts = self.inputs(batch)
+        features, feature_lens, texts = self.double_words(*self.inputs(batch))
         encoded, lengths = self.model.encode(features, feature_lens)
         targets = [self.tokens(text) for text in texts]
         count = max(1, sum(map(len, targets)))

@@ -21,7 +21,7 @@ WEIGHTS = (
     "distill_weight",
     "ctc_smoothing",
 )
-ON_CTC = ("cr_weight", "mmi_weight", "ctc_smoothing", "ctc_delay_penalty")
+ON_CTC = ("cr_weight", "mmi_weight", "ctc_smoothing", "ctc_delay_penalty", "doubled_words")
 
 
 def check_losses(config) -> None:
@@ -62,6 +62,13 @@ def check_values(loss) -> None:
         raise ConfigError(f"loss.distill_temperature={loss.distill_temperature} must be positive")
     if loss.cr_time_masks < 0.0 or loss.mmi_beam < 0.0:
         raise ConfigError("loss.cr_time_masks and loss.mmi_beam must not be negative")
+    if not 0.0 <= loss.doubled_words <= 0.5:
+        raise ConfigError(f"loss.doubled_words={loss.doubled_words} must be 0 to 0.5")
+    if loss.doubled_words and loss.cr_weight:
+        raise ConfigError(
+            "loss.doubled_words and loss.cr_weight exclude each other: the views of an utterance "
+            "must say the same"
+        )
     if loss.mmi_order < 1:
         raise ConfigError(f"loss.mmi_order={loss.mmi_order} must be at least 1")
     if loss.mwer_beam < 2:
@@ -90,6 +97,8 @@ def check_transducer(loss) -> None:
 
 def check_ctc(loss) -> None:
     """Whether something trains the CTC head."""
+    if loss.doubled_words:
+        raise ConfigError("loss.doubled_words is for transducers; CTC has blanks between repeats")
     weight = 1.0
     weight -= loss.intermediate_weight if loss.intermediate_layers else 0.0
     weight -= loss.auxiliary_weight if loss.auxiliary != "none" else 0.0
