@@ -170,7 +170,7 @@ def test_the_best_hypotheses_come_first_and_are_different(langs):
 def test_temperature_and_blank_penalty_reach_the_search(langs):
     lang, _ = langs
     model = transducer_of(lang)
-    for method in TRANSDUCER:
+    for method in set(TRANSDUCER) - set(LIST_RESCORING_METHODS):  # they search as these
         plain = results_of(model, langs, method=method)
         warm = results_of(model, langs, method=method, temperature=2.0)
         assert plain[0][0].score != pytest.approx(warm[0][0].score, rel=1e-3)
