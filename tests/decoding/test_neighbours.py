@@ -7,7 +7,7 @@ test_mbr.py and test_transducer_lms.py.
 import numpy as np
 import pytest
 from small_lattices import recognizer, scores_of, search, sentences, small_lang, texts_of
-from table_transducers import frames, transducer
+from table_transducer import frames, transducer
 
 from neve.decoding import DecodingConfig, Recognizer
 from neve.lang import Lang, LangConfig, build_lang

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from kaldialign import edit_distance
+from table_transducer import SHAPE, Table
 from tiny_lms import neural_lm, unigram_arpa
-from torch import nn
 
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.config import FUSION_METHODS, LIST_RESCORING_METHODS
@@ -20,12 +20,9 @@ from neve.decoding.transducer.fusion import Fusion, InternalFusion, NgramFusion,
 from neve.errors import ConfigError
 from neve.lang import Lang, LangConfig, build_lang
 from neve.lm import estimate, write_arpa
-from neve.models import ModelConfig, TransducerModel
+from neve.models import TransducerModel
 from neve.models.lm import LanguageModel
 
-SHAPE = ModelConfig(
-    kind="transducer", encoder="tdnn", dim=8, layers=2, subsampling=3, predictor_dim=8, joiner_dim=8
-)
 MODIFIED = ("greedy", "modified-beam", "modified-beam-rescoring")  # a token takes a frame
 SEARCHES = (greedy_search, modified_beam_search, beam_search)
 TEXT = ["▁ A B ▁ C", "▁ A B C", "▁ C A A"]
@@ -39,31 +36,6 @@ def lang(tmp_path):
         LangConfig(kind="char", write_pt=False), [tmp_path / "text_train"], None, tmp_path / "char"
     )
     return Lang.load(tmp_path / "char")
-
-
-class Table(nn.Module):
-    """A predictor and a joiner: logits are the encoder's output, and a row for the last token."""
-
-    context_size = 1
-
-    def __init__(self, rows):
-        super().__init__()
-        self.rows = nn.Parameter(torch.as_tensor(rows, dtype=torch.float32))
-        self.encoder_proj = nn.Linear(*self.rows.shape)  # for its width alone
-
-    def init_state(self, count, device=None):
-        return torch.zeros(count, 1)
-
-    def step(self, tokens, state):
-        return self.rows[tokens], state
-
-    def project(self, encoder_out):
-        return encoder_out
-
-    project_predictor = project
-
-    def join(self, encoder_part, predictor_part):
-        return encoder_part + predictor_part
 
 
 def transducer(lang, rows=None):
