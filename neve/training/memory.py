@@ -144,16 +144,14 @@ def extrapolate(
     size is doubled until its activations are clearly more, for two batches of one utterance are the
     same batch and say nothing of a third. The line is not followed beyond `FAR` times that size.
 
-    Raises NeveError if no batch takes more than the first, which has all the data.
+    Where no batch takes more than the first, which has all the data or as many items as may be
+    (data.max_cuts), it is `start`: larger ones are the same.
     """
     size = start
     half, whole = measure(start / 2), measure(size)
     while whole.activations < GROWN * max(1, half.activations):
         if size > 1e4 * start:
-            raise NeveError(
-                f"batches of {start / 2:g} and {size:g} take the same memory, so that of larger "
-                "ones cannot be told (is the number of items in a batch limited? data.max_cuts)"
-            )
+            return start, whole
         size *= 2
         whole = measure(size)
     step = size - start / 2

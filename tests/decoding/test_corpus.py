@@ -85,7 +85,8 @@ def test_every_set_has_its_file_of_results(run):
     counts, scales, out = run()
     assert counts == {"dev": 2, "test": 1}
     plain = {"acoustic_scale": 1.0, "word_score": 0.0, "blank_penalty": 0.0, "lm_scale": 1.0}
-    assert scales == {**plain, "phrase_boost": 1.0, "chosen_on": []}
+    plain |= {"lodr_scale": -0.1, "ilm_scale": 0.0, "phrase_boost": 1.0}
+    assert scales == {**plain, "chosen_on": []}
     first, second = read_results(out / "hyps-dev.jsonl")
     assert (first.id, second.id) == ("d1", "d2")  # by name, whatever the order of the batches
     assert (first.ref, first.duration, first.speaker) == ("C", 0.21, "s-d1")

@@ -1,6 +1,7 @@
 """CTC losses against enumeration of alignments, torch's, recorded ones of k2; their gradients."""
 
 import itertools
+import math
 import os
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from neve.fsa import (
     intersect_dense,
 )
 from neve.fsa.topologies import ctc_targets
+from neve.kernels import ctc_loss as kernel
 
 CONFORMANCE = os.environ.get("NEVE_CONFORMANCE")
 
@@ -134,6 +136,20 @@ def test_the_delay_penalty_is_the_same_in_all_ways(modified):
     wide = ctc_loss(graph, dense, 1e6, pruning="k2", **options)
     torch.testing.assert_close(direct, wide, rtol=1e-6, atol=1e-6)
     assert not torch.allclose(direct, ctc_loss(graph, dense, reduction="none"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("target", [[2, 2], [1, 2, 2], [1, 1, 1]])
+def test_a_target_that_does_not_fit_has_no_bonus_that_makes_it_fit(target, dtype):
+    log_probs = torch.randn(1, len(target), 4, dtype=dtype)
+    loss, grad = kernel.ctc(
+        log_probs.numpy(),
+        np.array([len(target)]),
+        np.array([target]),
+        np.array([len(target)]),
+        delay_penalty=5.0,
+    )
+    assert loss.tolist() == [math.inf] and not grad.any()
 
 
 def test_torchs_loss_is_the_same():
