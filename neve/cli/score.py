@@ -18,23 +18,24 @@ def run(config, args) -> None:
     inputs = [Path(paths.decode), *([curves] if curves.exists() else [])]
     inputs += [Path(config.scoring.terms)] if config.scoring.terms else []
     with open_stage("score", paths.report, inputs, config, args, SECTIONS) as stage:
-        if stage.finished:
+        if args.dry_run or (stage.finished and not config.scoring.compare):
             return
-        from neve.scoring import score
+        if not stage.finished:
+            from neve.scoring import score
 
-        score(
-            config.scoring,
-            paths.decode,
-            stage.dir,
-            training_curves=curves,
-            experiment={
-                "tag": config.tag,
-                "seed": str(config.training.seed),
-                "decoding": config.decoding.name,
-            },
-            command=recipe_command(),
-            text=config.text,
-        )
+            score(
+                config.scoring,
+                paths.decode,
+                stage.dir,
+                training_curves=curves,
+                experiment={
+                    "tag": config.tag,
+                    "seed": str(config.training.seed),
+                    "decoding": config.decoding.name,
+                },
+                command=recipe_command(),
+                text=config.text,
+            )
     print(f"report: {Path(paths.report) / 'report.html'}")
     write_results(config)
 

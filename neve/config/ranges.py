@@ -28,7 +28,10 @@ def with_ranges(kind: object, value: object) -> object:
     numbers: list[object] = []
     for entry in entries:
         if isinstance(entry, str) and ":" in entry and "${" not in entry:
-            numbers += [typing.get_args(kind)[0](number) for number in _numbers(entry)]
+            found = _numbers(entry)
+            if typing.get_args(kind)[0] is int and any(number % 1 for number in found):
+                raise ValueError(f"the range {entry!r} has numbers that are not whole")
+            numbers += [typing.get_args(kind)[0](number) for number in found]
         else:
             numbers.append(entry)
     return numbers

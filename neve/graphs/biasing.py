@@ -48,7 +48,7 @@ class BiasingGraph:
         num_states: S, at most one more than the tokens of all phrases.
         held: (S,) float64, what phrases that are only begun have earned in a state, and what
             `finish` takes back.
-        automaton: a `neve.kernels.Phrases`, 28 bytes a state.
+        automaton: a `neve.kernels.Phrases`, 32 bytes a state.
     """
 
     start = 0

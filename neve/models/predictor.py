@@ -1,7 +1,7 @@
 """Predictors of a transducer: what it makes of the symbols that it has given out so far.
 
 Both kinds have the same use: in training `forward` takes whole symbol sequences, in a search
-`init_state`, `step` and `select` take one symbol of each hypothesis at a time.
+`init_state` and `step` take one symbol of each hypothesis at a time.
 
 `history_dropout` hides all symbols of some utterances from them in training. What then tells apart
 a word said twice and a long one is the encoder alone: with histories always at hand it leaves that

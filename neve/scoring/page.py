@@ -106,7 +106,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence]) -> Html:
 def _is_figure(cell: object) -> bool:
     if isinstance(cell, Html):
         return False
-    return isinstance(cell, (int, float)) or not str(cell) or str(cell)[0].isdigit()
+    text = str(cell).lstrip("-\N{MINUS SIGN}")  # nothing but a dash: there is no figure
+    return isinstance(cell, (int, float)) or not text or text[0].isdigit()
 
 
 def _text(value: object) -> str:

@@ -129,6 +129,8 @@ def test_ranges_of_whole_numbers_and_no_ranges_elsewhere(tmp_path):
     assert (config.lm.words, config.tag) == (["1:3:1", "a"], "1:3:1")
     file = write(tmp_path / "one.yaml", "lm: {words: [1:3:1]}\ntag: 1:30:00\n")
     assert (load(Root, [file]).lm.words, load(Root, [file]).tag) == (["1:3:1"], "1:30:00")
+    with pytest.raises(ConfigError, match="lm.sizes: the range '0:1:0.5' has numbers that are not"):
+        load(Root, [], ["lm.sizes=0:1:0.5"])
 
 
 @pytest.mark.parametrize(
