@@ -71,7 +71,8 @@ def test_rnnt_loss_simple(comparison, rnnt_type, smoothed):
             comparison.close(name, one, other, GRADIENT)
         loss.sum().backward()
         for name, one, other in zip(("d lm", "d am"), (lm.grad, am.grad), theirs["grads"]):
-            comparison.close(name, one, other, GRADIENT)
+            # sums over all frames or symbols, in single precision
+            comparison.close(name, one, other, GRADIENT * max(1.0, float(np.abs(other).max())))
 
 
 @pytest.mark.parametrize("rnnt_type", TYPES)
