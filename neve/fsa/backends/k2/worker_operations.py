@@ -270,7 +270,8 @@ def rnnt_streams(graphs, vocab_size, num_history, beam, max_states, max_contexts
         # a row of scores for each context that is a function of its symbols, on both sides
         scores = frame[rows] + table[contexts.numpy()].sum(axis=1)
         seen.append([from_k2(shape.row_splits(1)), from_k2(contexts)])
-        together.advance(torch.from_numpy(scores.astype(np.float32)))
+        # of no rows, NumPy's array would have strides of 0, which k2 refuses
+        together.advance(torch.empty(scores.shape).copy_(torch.from_numpy(scores)))
     together.terminate_and_flush_to_streams()
     lattice = together.format_output([len(log_probs)] * len(graphs), allow_partial=True)
     return {"contexts": seen, "lattice": dict_of(lattice)}
