@@ -11,14 +11,17 @@ from numba import njit
 
 from neve.kernels.graph import Graph
 from neve.kernels.token_passing import (
+    arcs_back,
     can_end,
+    candidate_arrays,
     candidates,
     checked,
     count_arcs,
     each_row,
     fill_frame,
-    grown,
     next_beam,
+    room_for_candidates,
+    room_for_tokens,
 )
 
 
@@ -48,24 +51,6 @@ class Path(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def collect(back_arc, back_token, begin, total):
-    """Drops the tokens that none of begin..total-1 leads back to; returns (begin, total) anew."""
-    number = np.zeros(total, np.int32)
-    number[begin:] = 1
-    for i in range(total - 1, 0, -1):
-        if number[i]:
-            number[back_token[i]] = 1
-    n = 0
-    for i in range(total):
-        if number[i]:
-            number[i] = n
-            back_arc[n] = back_arc[i]
-            back_token[n] = number[back_token[i]]
-            n += 1
-    return n - (total - begin), n
-
-
-@njit(cache=True, nogil=True)
 def _best_path(
     rows,
     dst,
@@ -88,9 +73,7 @@ def _best_path(
     begin, total = 0, 1
     back_arc = np.zeros(1 << 15, np.int32)
     back_token = np.zeros(1 << 15, np.int32)
-    ends = np.empty(1 << 12, np.float32)
-    arcs = np.empty(1 << 12, np.int32)
-    tokens = np.empty(1 << 12, np.int32)
+    ends, arcs, tokens = candidate_arrays()
     final = len(rows) - 2
     beam = search_beam
     for t in range(num_frames):
@@ -98,18 +81,12 @@ def _best_path(
         partial = last and allow_partial and not can_end(rows, labels, states)
         fill_frame(frame_scores, log_probs, t, last, partial)
         beam = next_beam(beam, search_beam, len(states), t, num_frames, min_active, max_active)
-        most = count_arcs(rows, states)
-        if most > len(ends):
-            ends, arcs, tokens = grown(ends, most), grown(arcs, most), grown(tokens, most)
+        ends, arcs, tokens = room_for_candidates(ends, arcs, tokens, count_arcs(rows, states))
         n, best = candidates(
             rows, labels, scores, states, forward, frame_scores, beam, ends, arcs, tokens
         )
         cut = best - beam
-        if total + n > len(back_arc):
-            begin, total = collect(back_arc, back_token, begin, total)
-            if 2 * (total + n) > len(back_arc):
-                back_arc = grown(back_arc, 2 * (total + n))
-                back_token = grown(back_token, 2 * (total + n))
+        back_arc, back_token, begin, total = room_for_tokens(back_arc, back_token, begin, total, n)
         new_states = np.empty(n, np.int32)
         new_forward = np.empty(n, np.float32)
         num_new = 0
@@ -134,12 +111,7 @@ def _best_path(
         states, forward = new_states[:num_new], new_forward[:num_new]
         if num_new == 0:
             return np.empty(0, np.int32), np.float32(-np.inf)
-    path = np.empty(num_frames, np.int32)
-    token = total - 1
-    for t in range(num_frames - 1, -1, -1):
-        path[t] = back_arc[token]
-        token = back_token[token]
-    return path, forward[0]
+    return arcs_back(back_arc, back_token, total - 1, num_frames), forward[0]
 
 
 def one_best(

@@ -10,7 +10,7 @@ tokens are found by the state of the graph alone; the others lie in a table of t
 import numpy as np
 from numba import njit
 
-from neve.kernels.best_path import Path, collect
+from neve.kernels.best_path import Path
 from neve.kernels.graph import Graph
 from neve.kernels.phrases import Phrases, read
 from neve.kernels.search import (
@@ -27,13 +27,17 @@ from neve.kernels.search import (
     start_of_search,
 )
 from neve.kernels.token_passing import (
+    arcs_back,
     can_end,
+    candidate_arrays,
     checked,
     count_arcs,
     each_row,
     fill_frame,
-    grown,
     next_beam,
+    room_for_candidates,
+    room_for_tokens,
+    room_in_trellis,
 )
 
 
@@ -154,14 +158,8 @@ def _best_path(rows, dst, labels, scores, aux_splits, aux_values, phrases, log_p
     begin, total = 0, 1  # of the back-pointers, as in `best_path`
     back_arc = np.zeros(1 << 15, np.int32)
     back_token = np.zeros(1 << 15, np.int32)
-    most = 1 << 12
-    ends, arcs, tokens = (
-        np.empty(most, np.float32),
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
-    )
-    after, added = np.empty(most, np.int32), np.empty(most, np.float32)
-    number = np.empty(most, np.int32)
+    ends, arcs, tokens = candidate_arrays()
+    added, after, number = candidate_arrays()
     beam = search_beam
     for t in range(num_frames):
         last = t == num_frames - 1
@@ -169,18 +167,13 @@ def _best_path(rows, dst, labels, scores, aux_splits, aux_values, phrases, log_p
         fill_frame(frame_scores, log_probs, t, last, partial)
         beam = next_beam(beam, search_beam, len(states), t, num_frames, min_active, max_active)
         most = count_arcs(rows, states)
-        if most > len(ends):
-            ends, arcs, tokens = grown(ends, most), grown(arcs, most), grown(tokens, most)
-            after, added, number = grown(after, most), grown(added, most), grown(number, most)
+        ends, arcs, tokens = room_for_candidates(ends, arcs, tokens, most)
+        added, after, number = room_for_candidates(added, after, number, most)
         n, best = _candidates(
             rows, labels, scores, aux_splits, aux_values, phrases, states, begun, forward,
             frame_scores, partial, beam, ends, arcs, tokens, after, added,
         )  # fmt: skip
-        if total + n > len(back_arc):
-            begin, total = collect(back_arc, back_token, begin, total)
-            if 2 * (total + n) > len(back_arc):
-                back_arc = grown(back_arc, 2 * (total + n))
-                back_token = grown(back_token, 2 * (total + n))
+        back_arc, back_token, begin, total = room_for_tokens(back_arc, back_token, begin, total, n)
         new_states, new_begun = np.empty(n, np.int32), np.empty(n, np.int32)
         new_forward = np.empty(n, np.float32)
         cut = best - beam
@@ -198,12 +191,7 @@ def _best_path(rows, dst, labels, scores, aux_splits, aux_values, phrases, log_p
         states, begun, forward = new_states[:count], new_begun[:count], new_forward[:count]
         if count == 0:
             return np.empty(0, np.int32), np.float32(-np.inf)
-    path = np.empty(num_frames, np.int32)
-    token = total - 1
-    for t in range(num_frames - 1, -1, -1):
-        path[t] = back_arc[token]
-        token = back_token[token]
-    return path, forward[0]
+    return arcs_back(back_arc, back_token, total - 1, num_frames), forward[0]
 
 
 @njit(cache=True, nogil=True)
@@ -217,14 +205,8 @@ def _trellis(rows, graph_dst, labels, graph_scores, aux_splits, aux_values, phra
     first = np.concatenate((first, more))
     arc_first = np.concatenate((arc_first, more))
     frame_scores = np.empty(log_probs.shape[1] + 1, np.float32)
-    most = 1 << 12
-    ends, found, tokens = (
-        np.empty(most, np.float32),
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
-    )
-    after, added = np.empty(most, np.int32), np.empty(most, np.float32)
-    number = np.empty(most, np.int32)
+    ends, found, tokens = candidate_arrays()
+    added, after, number = candidate_arrays()
     reach = output_beam + SLACK
     window = STEP - WINDOW
     beam = search_beam
@@ -235,19 +217,16 @@ def _trellis(rows, graph_dst, labels, graph_scores, aux_splits, aux_values, phra
         fill_frame(frame_scores, log_probs, t, last, partial)
         beam = next_beam(beam, search_beam, len(active), t, num_frames, min_active, max_active)
         most = count_arcs(rows, active)
-        if most > len(ends):
-            ends, found, tokens = grown(ends, most), grown(found, most), grown(tokens, most)
-            after, added, number = grown(after, most), grown(added, most), grown(number, most)
+        ends, found, tokens = room_for_candidates(ends, found, tokens, most)
+        added, after, number = room_for_candidates(added, after, number, most)
         n, best = _candidates(
             rows, labels, graph_scores, aux_splits, aux_values, phrases, active, begun,
             forward[first[t] : num_states], frame_scores, partial, beam + reach, ends, found,
             tokens, after, added,
         )  # fmt: skip
-        if num_arcs + n > len(src):
-            src, dst = grown(src, num_arcs + n), grown(dst, num_arcs + n)
-            arcs, scores = grown(arcs, num_arcs + n), grown(scores, num_arcs + n)
-        if num_states + n > len(states):
-            states, forward = grown(states, num_states + n), grown(forward, num_states + n)
+        states, forward, src, dst, arcs, scores = room_in_trellis(
+            states, forward, num_states, src, dst, arcs, scores, num_arcs, n
+        )
         new_begun = np.empty(n, np.int32)
         count = _number(
             graph_dst, len(rows) - 2 if partial else -1, n, best - beam, ends, found, after, slot,

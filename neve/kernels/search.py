@@ -15,13 +15,15 @@ from neve.errors import NeveError
 from neve.kernels.graph import Graph
 from neve.kernels.token_passing import (
     can_end,
+    candidate_arrays,
     candidates,
     checked,
     count_arcs,
     each_row,
     fill_frame,
-    grown,
     next_beam,
+    room_for_candidates,
+    room_in_trellis,
 )
 
 # Backward pruning runs over windows of this many frames, each STEP frames after the one before.
@@ -175,9 +177,7 @@ def extend(rows, graph_dst, labels, graph_scores, log_probs, count, num_frames, 
     first = np.concatenate((first, more))
     arc_first = np.concatenate((arc_first, more))
     frame_scores = np.empty(log_probs.shape[1] + 1, np.float32)
-    ends = np.empty(1 << 12, np.float32)
-    found = np.empty(1 << 12, np.int32)
-    tokens = np.empty(1 << 12, np.int32)
+    ends, found, tokens = candidate_arrays()
     reach = output_beam + SLACK
     window = STEP - WINDOW
     for t in range(t0, t0 + count):
@@ -186,19 +186,15 @@ def extend(rows, graph_dst, labels, graph_scores, log_probs, count, num_frames, 
         partial = last and allow_partial and not can_end(rows, labels, active)
         fill_frame(frame_scores, log_probs, t - t0, last, partial)
         beam = next_beam(beam, search_beam, len(active), t, num_frames, min_active, max_active)
-        most = count_arcs(rows, active)
-        if most > len(ends):
-            ends, found, tokens = grown(ends, most), grown(found, most), grown(tokens, most)
+        ends, found, tokens = room_for_candidates(ends, found, tokens, count_arcs(rows, active))
         # what is worse than the beam may still enter a state that something better reaches
         n, best = candidates(
             rows, labels, graph_scores, active, forward[first[t] : num_states], frame_scores,
             beam + reach, ends, found, tokens,
         )  # fmt: skip
-        if num_arcs + n > len(src):
-            src, dst = grown(src, num_arcs + n), grown(dst, num_arcs + n)
-            arcs, scores = grown(arcs, num_arcs + n), grown(scores, num_arcs + n)
-        if num_states + n > len(states):
-            states, forward = grown(states, num_states + n), grown(forward, num_states + n)
+        states, forward, src, dst, arcs, scores = room_in_trellis(
+            states, forward, num_states, src, dst, arcs, scores, num_arcs, n
+        )
         num_states, num_arcs = _connect(
             graph_dst, labels, graph_scores, frame_scores, len(rows) - 2 if partial else -1,
             best - beam, reach, slot, first[t], ends, found, tokens, n, num_states, states,

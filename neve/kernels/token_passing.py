@@ -28,6 +28,75 @@ def grown(array, size):
 
 
 @njit(cache=True, nogil=True)
+def candidate_arrays():
+    """Room for the first candidates: (ends, arcs, tokens), see `candidates`."""
+    size = 1 << 12
+    return np.empty(size, np.float32), np.empty(size, np.int32), np.empty(size, np.int32)
+
+
+@njit(cache=True, nogil=True)
+def room_for_candidates(ends, arcs, tokens, most):
+    """The arrays as they are, or larger ones, so that there is room for `most`."""
+    if most > len(ends):
+        ends, arcs, tokens = grown(ends, most), grown(arcs, most), grown(tokens, most)
+    return ends, arcs, tokens
+
+
+@njit(cache=True, nogil=True)
+def room_for_tokens(back_arc, back_token, begin, total, more):
+    """(back_arc, back_token, begin, total) with room for `more` tokens after the first `total`.
+
+    The back-pointers of the active tokens are begin..total-1; what does not lead to one of these is
+    dropped first, and only if that gives too little are the arrays larger.
+    """
+    if total + more > len(back_arc):
+        begin, total = _collect(back_arc, back_token, begin, total)
+        if 2 * (total + more) > len(back_arc):
+            back_arc = grown(back_arc, 2 * (total + more))
+            back_token = grown(back_token, 2 * (total + more))
+    return back_arc, back_token, begin, total
+
+
+@njit(cache=True, nogil=True)
+def _collect(back_arc, back_token, begin, total):
+    """Drops the tokens that none of begin..total-1 leads back to; returns (begin, total) anew."""
+    number = np.zeros(total, np.int32)
+    number[begin:] = 1
+    for i in range(total - 1, 0, -1):
+        if number[i]:
+            number[back_token[i]] = 1
+    n = 0
+    for i in range(total):
+        if number[i]:
+            number[i] = n
+            back_arc[n] = back_arc[i]
+            back_token[n] = number[back_token[i]]
+            n += 1
+    return n - (total - begin), n
+
+
+@njit(cache=True, nogil=True)
+def arcs_back(back_arc, back_token, token, count):
+    """The `count` arcs by which a token was reached, from the start on."""
+    path = np.empty(count, np.int32)
+    for place in range(count - 1, -1, -1):
+        path[place] = back_arc[token]
+        token = back_token[token]
+    return path
+
+
+@njit(cache=True, nogil=True)
+def room_in_trellis(states, forward, num_states, src, dst, arcs, scores, num_arcs, more):
+    """The arrays of a trellis with room for `more` states and as many arcs."""
+    if num_arcs + more > len(src):
+        src, dst = grown(src, num_arcs + more), grown(dst, num_arcs + more)
+        arcs, scores = grown(arcs, num_arcs + more), grown(scores, num_arcs + more)
+    if num_states + more > len(states):
+        states, forward = grown(states, num_states + more), grown(forward, num_states + more)
+    return states, forward, src, dst, arcs, scores
+
+
+@njit(cache=True, nogil=True)
 def next_beam(beam, search_beam, active, frame, num_frames, min_active, max_active):
     """The beam for the arcs that leave `frame`, given the number of its active states.
 
