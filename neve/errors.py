@@ -8,6 +8,7 @@ is wrong and says what to do about it.
 import errno
 import os
 import shutil
+from collections.abc import Sequence
 
 
 class NeveError(Exception):
@@ -16,6 +17,12 @@ class NeveError(Exception):
 
 class ConfigError(NeveError):
     """A configuration file or command line that cannot be understood."""
+
+
+def named(names: Sequence[str], most: int = 20) -> str:
+    """The first of many names, for a message, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def disk_full(error: BaseException | None, path: str | os.PathLike) -> NeveError | None:

@@ -26,6 +26,9 @@ from neve.files import atomic_open
 __all__ = ["Hypothesis", "Result", "Word", "iter_results", "read_results", "write_results"]
 
 
+NOTHING = -1e30  # a score below all others, finite as the file of results has to have it
+
+
 @dataclass(slots=True)
 class Word:
     """One recognised word; ``start`` and ``end`` in seconds from the start of the utterance.
@@ -51,6 +54,11 @@ class Hypothesis:
     words: list[Word]
     score: float = 0.0
     partial: bool = False
+
+    @classmethod
+    def nothing(cls) -> Hypothesis:
+        """What stands for an utterance of which no path was found: no words, the worst score."""
+        return cls([], NOTHING)
 
     @property
     def text(self) -> str:

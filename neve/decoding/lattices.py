@@ -97,7 +97,7 @@ class BestPath(GraphMethod):
         return [
             [self.of_path(one, one.best, float(one.lattice.scores[one.best].sum()))]
             if one.lattice
-            else [Hypothesis([], -1e30)]
+            else [Hypothesis.nothing()]
             for one in found
         ]
 
@@ -212,7 +212,7 @@ class Nbest(BestPath):
             text = tuple(self.said(candidate.words))
             if text not in kept:
                 kept[text] = self.of_path(found, candidate.path.arcs, score)
-        return list(kept.values()) or [Hypothesis([], -1e30)]
+        return list(kept.values()) or [Hypothesis.nothing()]
 
 
 class CtcLattice(Nbest):

@@ -32,7 +32,7 @@ class MinimumBayesRisk(BestPath):
 
     def least_risk(self, found: Searched) -> Hypothesis:
         if not found.lattice:
-            return Hypothesis([], -1e30)
+            return Hypothesis.nothing()
         spoken = SpokenLattice(found.lattice, self.said, self.config.posterior_scale)
         best = [word for arc in found.best for word in spoken.numbers[arc]]
         words, votes = spoken.words.least_risk(best)

@@ -198,7 +198,7 @@ class GraphMethod(CtcMethod):
     def hypothesis(self, arcs: np.ndarray, score: float, log_probs: np.ndarray) -> Hypothesis:
         """Words, times and confidences of a best path's arcs over (T, C) log-probabilities."""
         if not len(arcs):
-            return Hypothesis([], float("-1e30"))
+            return Hypothesis.nothing()
         splits, values = self.graph.aux_splits, self.graph.aux_values
         words, emitted = [], []
         for frame, arc in enumerate(arcs.tolist()):

@@ -45,7 +45,7 @@ class LatticeOracle(BestPath):
         result = []
         for one, text in zip(found, needed(texts, self.config.method)):
             if not one.lattice:
-                result.append([Hypothesis([], -1e30)])
+                result.append([Hypothesis.nothing()])
                 continue
             words = self.lang.words
             reference = [words[word] if word in words else -1 for word in text.split()]

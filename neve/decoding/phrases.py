@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neve.decoding.spelling import spelled
 from neve.decoding.transducer.histories import Histories
 from neve.decoding.transducer.paths import Partial
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.graphs import BiasingGraph, read_phrases, word_biasing
-from neve.lang import Lang, UnknownWordError
-from neve.lang.tokenizers import UNKNOWN
+from neve.lang import Lang
 
 
 class PhraseList:
@@ -44,13 +44,12 @@ class PhraseList:
             missing = [word for word in words if not lang.is_word(word)]
             remedy = "add them first (`neve graph --add-words FILE`)"
         else:
-            missing = [word for word in words if not spelled(word, lang)]
+            missing = [word for word in words if spelled(word, lang) is None]
             remedy = "write them as transcripts are written"
         if missing:
             raise NeveError(
-                f"{path}: {', '.join(missing[:20])}"
-                f"{f' and {len(missing) - 20} more' if len(missing) > 20 else ''} cannot be "
-                f"recognised with {lang.directory}; {remedy}, or leave them out"
+                f"{path}: {named(missing)} cannot be recognised with {lang.directory}; {remedy}, "
+                "or leave them out"
             )
 
     def with_boost(self, boost: float) -> BiasingGraph | None:
@@ -66,17 +65,6 @@ class PhraseList:
             self._graph = self._graph.with_boosts(boosts)
         self._boost = boost
         return self._graph
-
-
-def spelled(word: str, lang: Lang) -> bool:
-    """Whether the tokens of `lang` spell a word without the token for what is unknown."""
-    if lang.kind == "phone":
-        return lang.is_word(word)
-    try:
-        ids = lang.encode(word)
-    except UnknownWordError:
-        return False
-    return UNKNOWN not in lang.tokens or lang.tokens[UNKNOWN] not in ids
 
 
 class PhraseBonus:

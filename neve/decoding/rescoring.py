@@ -62,6 +62,6 @@ class WholeLatticeRescoring(_Rescoring):
             paths = word_paths(one.lattice, automaton) if one.lattice else {}
             result.append(
                 [self.of_path(one, path.arcs, path.score) for path in paths.values()]
-                or [Hypothesis([], -1e30)]
+                or [Hypothesis.nothing()]
             )
         return result

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.lang import Lang, UnknownWordError
 from neve.lang.tokenizers import UNKNOWN
 
 log = logging.getLogger(__name__)
-
-NAMED = 20  # words that a message names
 
 
 class Spelling:
@@ -39,7 +37,7 @@ class Spelling:
                 own = tokens.oov == "unk" and tokens.unk_word in tokens.words
                 self._ids[word] = tokens.encode(tokens.unk_word) if own else none
             elif words.is_word(word):
-                ids = spelled(word, words, tokens)
+                ids = spelled(word, tokens) or _lent(word, words, tokens)
                 if ids is None:
                     (unknown if none else impossible).append(word)
                 self._ids[word] = none if ids is None else ids
@@ -65,22 +63,20 @@ class Spelling:
         return [index for word in said for index in self._ids[word]]
 
 
-def spelled(word: str, words: Lang, tokens: Lang) -> list[int] | None:
-    """The tokens of one word, without <unk>; None if there are none."""
-    if tokens.kind != "phone" or tokens.is_word(word):
-        try:
-            ids = tokens.encode(word)
-        except UnknownWordError:
-            ids = [tokens.tokens.get(UNKNOWN, -1)]
-        if tokens.tokens.get(UNKNOWN, -1) not in ids:
-            return ids
+def spelled(word: str, lang: Lang) -> list[int] | None:
+    """The tokens of one word, without the token for what is unknown; None if there are none."""
+    if lang.kind == "phone" and not lang.is_word(word):
+        return None
+    try:
+        ids = lang.encode(word)
+    except UnknownWordError:
+        return None
+    return None if lang.tokens.get(UNKNOWN, -1) in ids else ids
+
+
+def _lent(word: str, words: Lang, tokens: Lang) -> list[int] | None:
+    """The tokens that `words` gives a word, if all of them are tokens of `tokens` too."""
     symbols = [words.tokens[index] for index in words.pronunciations(word)[0]]
     if tokens.kind == words.kind and all(symbol in tokens.tokens for symbol in symbols):
         return [tokens.tokens[symbol] for symbol in symbols]
     return None
-
-
-def named(words: Sequence[str]) -> str:
-    """The first words, and how many more there are."""
-    more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
-    return ", ".join(words[:NAMED]) + more

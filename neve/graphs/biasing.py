@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.kernels.graph import INT32_MAX
 from neve.kernels.phrases import Phrases, connect, fill_rows, steps
 from neve.lang.lines import read_lines
@@ -209,7 +209,7 @@ def word_biasing(lang, phrases: Iterable[tuple[Sequence[str], float]]) -> Biasin
     missing = sorted({w for words, _ in rows for w in words if w not in lang.words})
     if missing:
         raise NeveError(
-            f"{lang.directory / 'words.txt'}: {', '.join(missing[:20])} of the list of phrases are "
-            "not there; add them first (`neve graph --add-words FILE`)"
+            f"{lang.directory / 'words.txt'}: {named(missing)} of the list of phrases are not "
+            "there; add them first (`neve graph --add-words FILE`)"
         )
     return BiasingGraph([[lang.words[w] for w in words] for words, _ in rows], [b for _, b in rows])

@@ -93,18 +93,17 @@ def token_model(lang: Lang) -> Arcs:
     """
     from neve.lm import arpa_to_fst, estimate, write_arpa
 
+    # a token is a word of this model, under a name that has no meaning in a language model
     spellings = [
-        [lang.tokens[index] for index in ids]
+        [f"t{index}" for index in ids]
         for word in lang.vocabulary
         for ids in lang.pronunciations(word)
     ]
     if not spellings:
         raise NeveError(f"{lang.directory}: lang.unk_model needs words in the lexicon")
-    # a token is a word of this model, under a name that has no meaning in a language model
-    named = [[f"t{lang.tokens[token]}" for token in tokens] for tokens in spellings]
     more = [] if lang.kind == "phone" else [f"t{n}" for n in range(len(SPECIAL), lang.num_tokens)]
-    model = estimate(named, lang.unk_order, more, discount_fallback=FALLBACK)
-    tokens = sorted({*more, *(name for names in named for name in names)})
+    model = estimate(spellings, lang.unk_order, more, discount_fallback=FALLBACK)
+    tokens = sorted({*more, *(name for names in spellings for name in names)})
     table = SymbolTable(["<eps>", *tokens, "#0", "<s>", "</s>"])
     with tempfile.TemporaryDirectory(prefix="neve") as scratch:
         place = Path(scratch)

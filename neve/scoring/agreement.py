@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 
 from .alignment import split_characters
-from .analysis import SplitScore, some
+from .analysis import SplitScore
 
 
 def check_with_jiwer(score: SplitScore, cer_spaces: bool = True) -> str | None:
@@ -41,8 +41,8 @@ def check_with_jiwer(score: SplitScore, cer_spaces: bool = True) -> str | None:
         if wrong or abs(their_rate - rate) > 1e-12:
             raise NeveError(
                 f"{score.split}: {name} is {100 * rate:.4f} % here and {100 * their_rate:.4f} % by "
-                f"jiwer; utterances that differ: {some(wrong) or 'none'}. One of the two is wrong: "
-                "please report it (--scoring.check false leaves this check out)"
+                f"jiwer; utterances that differ: {named(wrong, 5) or 'none'}. One of the two is "
+                "wrong: please report it (--scoring.check false leaves this check out)"
             )
     return (
         f"jiwer {version('jiwer')} agrees: WER {100 * score.words.rate:.2f} %, "

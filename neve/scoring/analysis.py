@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.results import Result
 
 from .alignment import Counts, Pair, align, count_pairs, split_characters, split_words
@@ -233,8 +233,8 @@ def score_results(
             utterances.append(_score_one(result, config.cer_spaces))
     if skipped and config.missing_reference == "error":
         raise NeveError(
-            f"{split}: {len(skipped)} utterance(s) have no reference: {some(skipped)}. Give them a "
-            "transcript, or leave them out with --scoring.missing-reference skip"
+            f"{split}: {len(skipped)} utterance(s) have no reference: {named(skipped, 5)}. Give them "
+            "a transcript, or leave them out with --scoring.missing-reference skip"
         )
     if not utterances:
         raise NeveError(
@@ -242,11 +242,6 @@ def score_results(
             "check that the set was decoded and has transcripts"
         )
     return SplitScore(split, utterances, skipped)
-
-
-def some(ids: list[str], count: int = 5) -> str:
-    """The first few of many ids, for a message."""
-    return ", ".join(ids[:count]) + (f" and {len(ids) - count} more" if len(ids) > count else "")
 
 
 def _score_one(result: Result, spaces: bool) -> Utterance:

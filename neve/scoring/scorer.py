@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from neve.costs import read_costs
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.progress import progress
 from neve.results import Result, iter_results
 from neve.text import TextConfig, normalize
 
 from .agreement import check_with_jiwer
-from .analysis import SplitScore, score_results, some
+from .analysis import SplitScore, score_results
 from .config import ScoringConfig
 from .curves import read_curves
 from .report import write_report
@@ -62,7 +62,7 @@ def score(
         write_files(out, split_score, summary)
         scored[split] = (split_score, summary)
         if split_score.skipped:
-            print(f"{split}: left out, having no reference: {some(split_score.skipped)}")
+            print(f"{split}: left out, having no reference: {named(split_score.skipped, 5)}")
         print("\n".join(_headline(summary)), flush=True)
     write_report(
         out / "report.html",

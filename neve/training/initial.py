@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
-from neve.errors import ConfigError, NeveError
+from neve.errors import ConfigError, NeveError, named
 from neve.tensors import load_checkpoint
 from neve.training.config import TrainingConfig
 from neve.training.distributed import this_group
@@ -42,7 +41,7 @@ def load_initial(model: nn.Module, config: TrainingConfig) -> None:
         if name in given and given[name].shape != own[name].shape
     ]
     wrong = "; ".join(
-        f"{what} {listed(names)}"
+        f"{what} {named(names, 8)}"
         for what, names in (
             ("it lacks", missing),
             ("the model lacks", unknown),
@@ -64,9 +63,3 @@ def load_initial(model: nn.Module, config: TrainingConfig) -> None:
     log.info("%d of %d weights are those of %s", len(fitting), len(own), path)
     if wrong:
         log.warning("training.init=%s: %s", path, wrong)
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -29,7 +29,6 @@ from neve.kernels.structure import gather_ragged
 from neve.lang import Lang
 from neve.results import Hypothesis
 
-NOTHING = -1e30  # the score of what was not found
 CHUNK = 4096  # tokens whose log-probabilities are computed at once
 
 
@@ -209,7 +208,7 @@ class FastBeam(TransducerMethod):
                     for frame, token in self._tokens(path)
                 ]
                 made.append(self._hypothesis(path, spans, partial))
-            result.append(made or [Hypothesis([], NOTHING)])
+            result.append(made or [Hypothesis.nothing()])
         return result
 
     def _tokens(self, path: FoundPath) -> list[tuple[int, int]]:
