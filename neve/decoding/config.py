@@ -32,6 +32,17 @@ LM_METHODS = {
     "neural_lm": ("neural-rescoring", *FUSION_METHODS, *LIST_RESCORING_METHODS),
     "token_lm": (*FUSION_METHODS, *LIST_RESCORING_METHODS),
 }
+# name of a scale -> key of its candidates; those that only a second pass heeds come last
+CANDIDATES = {
+    "acoustic_scale": "acoustic_scales",
+    "word_score": "word_scores",
+    "blank_penalty": "blank_penalties",
+    "history_scale": "history_scales",
+    "phrase_boost": "phrase_boosts",
+    "ilm_scale": "ilm_scales",
+    "lm_scale": "lm_scales",
+    "lodr_scale": "lodr_scales",
+}
 # Methods that can favour listed phrases.
 PHRASE_METHODS = (
     "ctc-greedy",
@@ -152,13 +163,19 @@ class DecodingConfig:
     scales_of: str = option(
         "",
         "the decoding.name of another decoding of this training, whose acoustic_scale, word_score "
-        "and blank_penalty are taken; what it did not choose is chosen on the dev sets",
+        "and blank_penalty are taken, those that its method heeds; others are as said here",
     )
     beam: int = option(4, "hypotheses that ctc-prefix-beam, modified-beam and beam keep")
     blank_penalties: list[float] = option(
         [0.0],
         "taken from a transducer's logit of blank, or CTC's log-probability of it: more makes "
         "hypotheses longer; of several, chosen on the dev sets likewise",
+    )
+    history_scales: list[float] = option(
+        [1.0],
+        "weight of what a transducer says after what was said before, against what it says of the "
+        "audio alone; below 1 words said twice are found sooner; needs model.history_dropout; of "
+        "several, chosen on the dev sets likewise",
     )
     temperature: float = option(1.0, "a transducer's logits are divided by this")
     max_symbols: int = option(1, "tokens that greedy takes at most in a frame of a transducer")

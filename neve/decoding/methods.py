@@ -18,6 +18,7 @@ from neve.decoding.phrases import PhraseBonus, PhraseList, favoured_labels
 from neve.decoding.times import TokenSpan, spelled_words, timed_words, token_runs
 from neve.decoding.transducer import (
     Histories,
+    HistoryScaled,
     TokenPath,
     beam_search,
     greedy_search,
@@ -40,6 +41,7 @@ class Scales:
     acoustic_scale: float = 1.0
     word_score: float = 0.0
     blank_penalty: float = 0.0
+    history_scale: float = 1.0
     lm_scale: float = 1.0
     lodr_scale: float = -0.1
     ilm_scale: float = 0.0
@@ -168,6 +170,11 @@ class GraphMethod(CtcMethod):
             raise ConfigError(
                 f"decoding.method is {config.method}, but there is no graph; run stage 5"
             )
+        if not (self.graph.labels == 0).any():
+            raise ConfigError(
+                f"decoding.method {config.method}: the graph has no arcs for blanks, as an LG has "
+                "none; make or pack one with graph.kind HLG or HL, or search the LG with fast-beam"
+            )
 
     def search(self, outputs, lengths, scales):
         config, favoured = self.config, self.favoured(scales)
@@ -270,16 +277,20 @@ class TransducerMethod(Method):
     """What searches a transducer's encoder outputs (N, T, D).
 
     fuses: whether language models take part in the search (`TransducerLms`).
+    one_a_frame: whether a frame gives one token at most. Where it gives more, the history must tell
+        what it gave already, and `history_scale` is not heeded.
     """
 
     fuses = True
+    one_a_frame = True
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
         self.device = next(model.parameters()).device
         self.contexts = Histories(model, self.device).contexts
         self.lms = TransducerLms(model, lang, config, self.device, self.fuses)
-        self.scales = (*self.scales, *self.lms.scales)
+        history = ("history_scale",) if self.one_a_frame else ()
+        self.scales = (*self.scales, *history, *self.lms.scales)
 
     @torch.inference_mode()
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, np.ndarray]:
@@ -293,6 +304,7 @@ class TransducerMethod(Method):
     def found(self, outputs: Tensor, lengths, scales: Scales) -> list[list[TokenPath]]:
         """Of each utterance all paths that the search ends with, the best first."""
         return self.paths(
+            self.model_with(scales),
             outputs.to(self.device),
             lengths,
             blank_penalty=scales.blank_penalty,
@@ -300,6 +312,12 @@ class TransducerMethod(Method):
             histories=Histories(self.model, self.device, self.contexts),
             **self.options(scales),
         )
+
+    def model_with(self, scales: Scales):
+        """The model, which heeds histories as far as the scale says."""
+        if scales.history_scale == 1.0:
+            return self.model
+        return HistoryScaled(self.model, scales.history_scale)
 
     def options(self, scales: Scales) -> dict:
         """What `paths` gets beside."""
@@ -309,7 +327,7 @@ class TransducerMethod(Method):
             given["phrases"] = PhraseBonus(favoured, self.lang.num_tokens)
         return given
 
-    def paths(self, outputs: Tensor, lengths, **options) -> list[list[TokenPath]]:
+    def paths(self, model, outputs: Tensor, lengths, **options) -> list[list[TokenPath]]:
         raise NotImplementedError
 
     def of_path(self, path: TokenPath) -> Hypothesis:
@@ -325,9 +343,13 @@ class TransducerGreedy(TransducerMethod):
 
     biasing = staticmethod(token_biasing)
 
-    def paths(self, outputs, lengths, **options):
+    @property
+    def one_a_frame(self) -> bool:
+        return self.config.max_symbols == 1
+
+    def paths(self, model, outputs, lengths, **options):
         options["max_symbols"] = self.config.max_symbols
-        return [[path] for path in greedy_search(self.model, outputs, lengths, **options)]
+        return [[path] for path in greedy_search(model, outputs, lengths, **options)]
 
 
 class TransducerModifiedBeam(TransducerMethod):
@@ -335,19 +357,20 @@ class TransducerModifiedBeam(TransducerMethod):
 
     biasing = staticmethod(token_biasing)
 
-    def paths(self, outputs, lengths, **options):
+    def paths(self, model, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
-        return modified_beam_search(self.model, outputs, lengths, **options)
+        return modified_beam_search(model, outputs, lengths, **options)
 
 
 class TransducerBeam(TransducerMethod):
     """See `neve.decoding.transducer.beam_search`."""
 
     biasing = staticmethod(token_biasing)
+    one_a_frame = False
 
-    def paths(self, outputs, lengths, **options):
+    def paths(self, model, outputs, lengths, **options):
         options |= {"beam": self.config.beam, "length_norm": self.config.length_norm}
-        return beam_search(self.model, outputs, lengths, **options)
+        return beam_search(model, outputs, lengths, **options)
 
 
 class ModifiedBeamRescoring(ListRescoring, TransducerModifiedBeam):

@@ -7,23 +7,12 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from neve.decoding.config import DecodingConfig
+from neve.decoding.config import CANDIDATES, DecodingConfig
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
 from neve.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-# name of a scale -> key of its candidates; those that only a second pass heeds come last
-CANDIDATES = {
-    "acoustic_scale": "acoustic_scales",
-    "word_score": "word_scores",
-    "blank_penalty": "blank_penalties",
-    "phrase_boost": "phrase_boosts",
-    "ilm_scale": "ilm_scales",
-    "lm_scale": "lm_scales",
-    "lodr_scale": "lodr_scales",
-}
 
 
 class Trial(NamedTuple):

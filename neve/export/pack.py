@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -56,13 +57,9 @@ def pack(
         _copy_files(Path(ctc_lang), out / "ctc_lang")
     if graph is not None:
         _copy_files(Path(graph), out / "graph")
-    chosen = {
-        "acoustic_scale": 1.0,
-        "word_score": 0.0,
-        "blank_penalty": 0.0,
-        "lm_scale": 1.0,
-        "phrase_boost": 1.0,
-    }
+    from neve.decoding.methods import Scales
+
+    chosen = dataclasses.asdict(Scales())
     if scales is not None:
         found = _read_json(Path(scales))
         chosen = {key: float(found.get(key, value)) for key, value in chosen.items()}

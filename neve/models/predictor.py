@@ -64,6 +64,11 @@ class StatelessPredictor(nn.Module):
             x = self.conv(x.transpose(1, 2)).transpose(1, 2)
         return self.balancer2(F.relu(x))
 
+    def hidden(self) -> Tensor:
+        """(P,) output where `history_dropout` hides all symbols."""
+        nothing = torch.full((1, self.context_size), NOTHING, device=self.embedding.weight.device)
+        return self._convolve(nothing)[0, 0]
+
     def init_state(self, count: int, device: torch.device | None = None) -> Tensor:
         """The state of `count` hypotheses before their first `step`, which takes blank (0).
 

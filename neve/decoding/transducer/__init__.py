@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "Histories": ".histories",
+        "HistoryScaled": ".history_scale",
         "TokenPath": ".paths",
         "beam_search": ".beam",
         "fast_beam_search": ".fast_beam",

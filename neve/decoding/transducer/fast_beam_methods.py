@@ -97,7 +97,7 @@ class FastBeam(TransducerMethod):
     def first_pass(self, outputs, lengths, scales) -> Found:
         config, outputs = self.config, outputs.to(self.device)
         lattices = fast_beam_search(
-            self.model,
+            self.model_with(scales),
             outputs,
             lengths,
             self.scored_graph(scales),
@@ -220,7 +220,7 @@ class FastBeam(TransducerMethod):
     @torch.inference_mode()
     def _log_probs(self, found: Found, rows, frames, tokens, contexts) -> list[float]:
         """Of each token, as in `TokenPath`."""
-        joiner, log_probs = self.model.joiner, []
+        joiner, log_probs = self.model_with(found.scales).joiner, []
         for begin in range(0, len(rows), CHUNK):
             part = slice(begin, begin + CHUNK)
             heard = joiner.project(found.outputs[torch.tensor(rows[part]), frames[part]])
