@@ -10,6 +10,7 @@ import yaml
 
 from neve.cli.main import open_stage
 from neve.decoding.config import (
+    CANDIDATES,
     FAST_BEAM_METHODS,
     GRAPH_METHODS,
     LM_METHODS,
@@ -30,12 +31,7 @@ SECTIONS = (
     "!decoding.max_duration",
 )
 USES = ("tag", "paths")
-# What decoding.scales_of takes: names in scales.json, and the keys of their candidates.
-TAKEN = {
-    "acoustic_scale": "acoustic_scales",
-    "word_score": "word_scores",
-    "blank_penalty": "blank_penalties",
-}
+# What decoding.scales_of takes, of what the other decoding heeds.
 
 
 def run(config, args) -> None:
@@ -44,17 +40,22 @@ def run(config, args) -> None:
     splits = decoding.splits or [*config.data.dev, *config.data.test]
     fbank = Path(paths.fbank)
     weights = Path(paths.exp) / decoding.checkpoint
-    take_scales(config)
+    others = scales_path(config)
+    if others and (others.exists() or not args.dry_run):
+        take_scales(config, others)
+        others = None
     graph, ctc_lang = graph_path(config), ctc_lang_path(config)
+    take_graph_keys(config)
     own_lm = own_lm_path(config)
-    cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(splits)]
+    heard = [*splits, *(config.data.dev if leaves_a_choice(decoding) else [])]
+    cuts = [fbank / f"cuts_{split}.jsonl.gz" for split in dict.fromkeys(heard)]
     inputs = [weights, *cuts, fbank / "frontend.json", Path(paths.lang)]
-    inputs += [path for path in (graph, ctc_lang, own_lm) if path]
+    inputs += [path for path in (graph, ctc_lang, own_lm, others) if path]
     refuse_idle_lms(decoding)
     for key in (*LM_METHODS, "phrases"):
         if getattr(decoding, key):
             inputs.append((f"decoding.{key}", getattr(decoding, key)))
-    with open_stage("decode", paths.decode, inputs, config, args, SECTIONS) as stage:
+    with open_stage("decode", paths.decode, inputs, config, args, SECTIONS, version=2) as stage:
         if stage.finished:
             return
         from neve.data import AugmentConfig, Loader
@@ -94,23 +95,31 @@ def run(config, args) -> None:
             )
 
 
-def take_scales(config) -> None:
-    """Set the scales that the decoding decoding.scales_of has chosen, so that they have a part in
-    what the stage depends on."""
+def scales_path(config) -> Path | None:
+    """The file of the scales that the decoding decoding.scales_of has chosen, if one is named."""
     other = config.decoding.scales_of
-    if not other:
-        return
-    path = Path(config.paths.decode).parent / f"decode_{other}" / "scales.json"
+    return Path(config.paths.decode).parent / f"decode_{other}" / "scales.json" if other else None
+
+
+def take_scales(config, path: Path) -> None:
+    """Set the scales that another decoding has chosen and written to `path`, so that they have a
+    part in what the stage depends on; those that it did not heed stay."""
     try:
         chosen = json.loads(path.read_text(encoding="utf-8"))
-        for name, key in TAKEN.items():
-            setattr(config.decoding, key, [float(chosen[name])])
+        for name in set(TAKEN).intersection(chosen["heeded"]):
+            setattr(config.decoding, CANDIDATES[name], [float(chosen[name])])
     except FileNotFoundError:
         raise ConfigError(
-            f"decoding.scales_of: there is no {path}; decode with decoding.name {other} first"
+            f"decoding.scales_of: there is no {path}; decode with decoding.name "
+            f"{config.decoding.scales_of} first"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NeveError(f"{path}: not scales of a decoding ({error}); decode again") from error
+
+
+def leaves_a_choice(decoding) -> bool:
+    """Whether there are several candidates of a scale, which most methods choose from on dev."""
+    return any(len(getattr(decoding, key)) > 1 for key in CANDIDATES.values())
 
 
 def graph_path(config) -> Path | None:
@@ -133,24 +142,39 @@ def graph_path(config) -> Path | None:
     return Path(config.paths.graph) / config.graph.kind
 
 
+def made_with(config) -> dict:
+    """The configuration with which the graph was made, as its stage has noted; else nothing."""
+    directory = Path(config.paths.graph)
+    if not read_json(directory / MARKER):
+        return {}
+    return yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
+
+
+def take_graph_keys(config) -> None:
+    """For rescoring, set the keys of section `graph` to those with which the graph was made.
+
+    A graph of other origin is taken to be what the configuration says.
+    """
+    made = made_with(config) if config.decoding.method in RESCORING_METHODS else {}
+    for key in ("classes", "grammar", "add_words", "lm_scale"):
+        if key in made.get("graph", {}):
+            setattr(config.graph, key, made["graph"][key])
+
+
 def own_lm_path(config) -> Path | None:
     """The G.fst.txt that the graph was made of, if the method has a use for it and there is one.
 
-    Sets the keys of section `graph` to what the graph was made with, as its stage has noted; a
-    graph of other origin is taken to be what the configuration says. Raises ConfigError if that G
+    Section `graph` says how the graph was made (`take_graph_keys`). Raises ConfigError if that G
     is no longer there.
     """
     graph, directory, lm = config.graph, Path(config.paths.graph), Path(config.paths.lm)
     if config.decoding.method not in RESCORING_METHODS or graph.kind != "HLG":
         return None
-    record, found = read_json(directory / MARKER) or {}, [lm / "G.fst.txt"]
-    if record:
-        made = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
-        for key in ("classes", "grammar", "add_words", "lm_scale"):
-            setattr(graph, key, made["graph"].get(key, getattr(graph, key)))
-        found.append(Path(made["paths"]["lm"]) / "G.fst.txt")
     if graph.classes or graph.grammar or graph.add_words:
         return None
+    record, made, found = read_json(directory / MARKER) or {}, made_with(config), [lm / "G.fst.txt"]
+    if made:
+        found.append(Path(made["paths"]["lm"]) / "G.fst.txt")
     digests = [
         digest
         for name, digest in record.get("wanted", {}).get("inputs", {}).items()

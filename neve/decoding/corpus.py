@@ -54,8 +54,8 @@ def decode(
     """Decode the dev and test sets into `out`/hyps-<split>.jsonl.
 
     Scales that the configuration leaves open are chosen on the dev sets and written to
-    `out`/scales.json; `out`/sweep.json has the errors of all that were tried, `out`/costs.json
-    what each set took.
+    `out`/scales.json, which names those that the method heeds; `out`/sweep.json has the errors of
+    all that were tried, `out`/costs.json what each set took.
 
     Args:
         config: the root configuration; sections data, features, model, decoding.
@@ -120,7 +120,9 @@ def decode(
     if several:
         write_sweep(trials, scales, chosen_on, Path(out) / "sweep.json")
     with atomic_open(Path(out) / "scales.json") as file:
-        json.dump({**dataclasses.asdict(scales), "chosen_on": list(chosen_on)}, file)
+        heeded = list(recognizer.method.scales)
+        found = {**dataclasses.asdict(scales), "heeded": heeded, "chosen_on": list(chosen_on)}
+        json.dump(found, file)
         file.write("\n")
     counts = {}
     for split in splits:

@@ -10,6 +10,7 @@ import yaml
 
 from neve.config import load, option
 from neve.decoding.config import (
+    CANDIDATES,
     PHRASE_METHODS,
     RESCORING_METHODS,
     DecodingConfig,
@@ -17,7 +18,6 @@ from neve.decoding.config import (
 )
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
-from neve.decoding.scales import CANDIDATES
 from neve.errors import ConfigError, NeveError
 from neve.graphs import load_graph
 from neve.lang import Lang

@@ -9,7 +9,7 @@ import torch
 from kaldialign import edit_distance
 
 from neve import costs
-from neve.cli.decode import lm_names, take_scales
+from neve.cli.decode import lm_names
 from neve.cli.main import load_config, main
 from neve.data import DataConfig
 from neve.decoding import DecodingConfig, decode
@@ -86,7 +86,8 @@ def test_every_set_has_its_file_of_results(run):
     assert counts == {"dev": 2, "test": 1}
     plain = {"acoustic_scale": 1.0, "word_score": 0.0, "blank_penalty": 0.0, "lm_scale": 1.0}
     plain |= {"lodr_scale": -0.1, "ilm_scale": 0.0, "phrase_boost": 1.0}
-    assert scales == {**plain, "chosen_on": []}
+    heeded = ["acoustic_scale", "word_score", "blank_penalty"]
+    assert scales == {**plain, "heeded": heeded, "chosen_on": []}
     first, second = read_results(out / "hyps-dev.jsonl")
     assert (first.id, second.id) == ("d1", "d2")  # by name, whatever the order of the batches
     assert (first.ref, first.duration, first.speaker) == ("C", 0.21, "s-d1")
@@ -193,27 +194,6 @@ def test_what_each_set_took_is_written_without_the_choice_of_scales(run, monkeyp
     _, _, out = run(method="ctc-prefix-beam", beam=3)
     test = costs.read_costs(out)["test"]
     assert (test.beams, test.arcs, test.depth, test.list_size) == ("3", None, None, None)
-
-
-def test_scales_may_be_those_of_another_decoding(tmp_path):
-    def config():
-        options = DecodingConfig(scales_of="graph", lm_scales=[0.5, 1.0], word_scores=[0.0, 1.0])
-        paths = types.SimpleNamespace(decode=tmp_path / "decode_nbest")
-        return types.SimpleNamespace(decoding=options, paths=paths)
-
-    with pytest.raises(ConfigError, match="decode with decoding.name graph first"):
-        take_scales(config())
-    (tmp_path / "decode_graph").mkdir()
-    file = tmp_path / "decode_graph" / "scales.json"
-    file.write_text('{"acoustic_scale": 1.4, "word_score": -1.0, "blank_penalty": 2.0}')
-    changed = config()
-    take_scales(changed)
-    found = [getattr(changed.decoding, f"{name}s") for name in ("acoustic_scale", "word_score")]
-    assert (*found, changed.decoding.blank_penalties) == ([1.4], [-1.0], [2.0])
-    assert changed.decoding.lm_scales == [0.5, 1.0]  # remains to be chosen
-    file.write_text('{"acoustic_scale": 1.4}')
-    with pytest.raises(NeveError, match=r"scales\.json: not scales of a decoding"):
-        take_scales(config())
 
 
 @pytest.mark.parametrize(
