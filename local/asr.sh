@@ -18,7 +18,7 @@ graphs=
 decodings=
 nj=
 dl_dir=${NEVE_CORPORA:-}
-expdir=exp
+expdir=
 ngpu=
 num_nodes=1
 wait=false
@@ -44,7 +44,7 @@ Takes a corpus through the stages
                    These and --decodings take patterns too: \"conf/decode/*.yaml\"
   --nj N           processes (as many as there are cores, 8 at most)
   --dl-dir DIR     where corpora may lie already; NEVE_CORPORA is the same
-  --expdir DIR     where trainings go ($expdir)
+  --expdir DIR     where trainings go (paths.experiments of the configuration, exp)
   --ngpu N         0 trains on the CPU, 1 on a GPU (a GPU where there is one)
   --num-nodes N    machines to train on ($num_nodes)
   --wait           wait for another run in the same directory instead of failing
@@ -124,7 +124,8 @@ fi
 
 common=()
 for file in $config $with; do common+=(--config "$file"); done
-common+=(--paths.experiments "$expdir" "${overrides[@]}")
+[ -z "$expdir" ] || common+=(--paths.experiments "$expdir")
+common+=("${overrides[@]}")
 flags=()
 [ -z "$nj" ] || flags+=(--nj "$nj")
 "$wait" && flags+=(--wait)

@@ -115,6 +115,22 @@ def test_the_parts_of_banking_take_the_stages_and_options_that_are_asked_for():
         assert len([command for command in decoded if "neve decode" in command]) == 2
 
 
+def test_the_try_of_banking_writes_beside_the_full_run():
+    files = [path for path in BANKING.glob("conf/*/*.yaml")]
+    assert len(files) > 10
+    for path in [None, *files]:
+        full, tiny = (
+            load(Config, [BANKING / f"conf/{name}.yaml", *([path] if path else [])])
+            for name in ("phone", "tiny")
+        )
+        for key, there in vars(tiny.paths).items():
+            assert there == f"tiny/{getattr(full.paths, key)}", (path, key)
+        assert not re.search(r"(?<!tiny/)\b(data|exp|download)/", repr(tiny)), path
+    answer, commands = dry_run(BANKING, "--config", "conf/tiny.yaml")
+    assert answer.returncode == 0, answer.stderr
+    assert not [command for command in commands if "--paths." in command]
+
+
 def test_each_decoding_is_decoded_and_scored():
     answer, commands = dry_run(
         ROOT / "egs/an4/ASR", "--stage", "7", "--seeds", "0 1",

@@ -27,24 +27,27 @@ from neve.training.config import TrainingConfig
 @dataclass
 class PathsConfig:
     download: str = option("download", "stage 0: the corpus as its owner gives it")
-    manifests: str = option("data/manifests", "stage 1: Lhotse manifests and the data report")
-    fbank: str = option("data/fbank", "stage 2: features")
-    lang: str = option("data/lang_${lang.name}", "stage 3: lang directory")
+    data: str = option("data", "what stages 1 to 5 make")
+    manifests: str = option(
+        "${paths.data}/manifests", "stage 1: Lhotse manifests and the data report"
+    )
+    fbank: str = option("${paths.data}/fbank", "stage 2: features")
+    lang: str = option("${paths.data}/lang_${lang.name}", "stage 3: lang directory")
     ctc_lang: str = option(
         "${paths.lang}",
         "stage 3: lang directory of a transducer's CTC head. Another than `lang` is made as section"
         " ctc_lang says; LM and graph are made of it",
     )
-    lm: str = option("data/lm/${lm.order}gram_${lang.name}", "stage 4: n-gram LM and G")
+    lm: str = option("${paths.data}/lm/${lm.order}gram_${lang.name}", "stage 4: n-gram LM and G")
     token_lm: str = option(
-        "data/lm/${lm.order}gram_tokens_${lang.name}",
+        "${paths.data}/lm/${lm.order}gram_tokens_${lang.name}",
         "stage 4, with lm.unit tokens: the n-gram LM of the tokens of `lang`",
     )
     neural_lm: str = option(
-        "data/lm/${neural_lm.model.kind}_${lang.name}-seed${neural_lm.training.seed}",
+        "${paths.data}/lm/${neural_lm.model.kind}_${lang.name}-seed${neural_lm.training.seed}",
         "the training of a neural LM; its model directory is in it",
     )
-    graph: str = option("data/graphs/${lang.name}_${lm.order}gram", "stage 5: HLG")
+    graph: str = option("${paths.data}/graphs/${lang.name}_${lm.order}gram", "stage 5: HLG")
     experiments: str = option("exp", "all experiments, and the log of decodings")
     exp: str = option(
         "${paths.experiments}/${tag}-seed${training.seed}", "stage 6: one training run"

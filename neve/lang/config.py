@@ -18,7 +18,7 @@ class LangConfig:
         "${.kind}", "name of the lang directory, data/lang_<name>; e.g. bpe_500 where sizes differ"
     )
     lexicon: str | None = option(
-        "data/manifests/lexicon.txt",
+        "${paths.manifests}/lexicon.txt",
         "pronunciations, one a line: WORD PHONE PHONE ...; a word may have several, and a "
         "probability after the word; bpe and char take only its words, if it exists",
     )
