@@ -96,7 +96,6 @@ class Task:
     def run(self, method: str, **changes) -> dict:
         """Words, errors, seconds of search and lattice depth."""
         recognizer = self.recognizer(method, **changes)
-        outputs = self.outputs(recognizer)
         (scales,) = candidates(recognizer.config, recognizer.method.scales)[:1]
         cost, said = Cost(audio=self.audio), []
         for outputs, lengths, texts in self.outputs(recognizer):
@@ -153,7 +152,7 @@ class K2:
             arpa_to_fst(rescore_lm, task.ctc_lang.directory / "words.txt", G)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [python, "-W", "ignore", str(PEER), "k2", "1"],
+            [python, "-W", "ignore", str(PEER)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         self.lang = task.ctc_lang

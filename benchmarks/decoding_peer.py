@@ -1,23 +1,18 @@
-"""One side of benchmarks/decoding.py: lattice methods in k2's functions, neve's or the real k2's.
+"""The other side of benchmarks/decoding.py: lattice methods in functions of the real k2.
 
-    python decoding_peer.py neve|k2 THREADS
-
-Reads orders as JSON lines: {"task": ..., arguments}; answers each with {"seconds": wall, "cpu",
-"words": of each utterance, "arcs": of all lattices those that take a frame}. The task `load` keeps
-a graph, log-probabilities, and for rescoring a G.
+It runs in k2's own interpreter, with one thread. Reads orders as JSON lines: {"task": ...,
+arguments}; answers each with {"seconds": wall, "cpu", "words": of each utterance, "arcs": of all
+lattices those that take a frame}. The task `load` keeps a graph, log-probabilities, and for
+rescoring a G.
 """
 
 import json
 import sys
 import time
 
+import k2
 import numpy as np
 import torch
-
-if sys.argv[1] == "k2":
-    import k2
-else:
-    import neve.fsa as k2
 
 KEPT = {}
 
@@ -142,7 +137,7 @@ TASKS = {
 
 
 def main():
-    torch.set_num_threads(int(sys.argv[2]))
+    torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
         task = order.pop("task")

@@ -3,7 +3,7 @@
     python benchmarks/names.py WORK [--section.key VALUE ...]
 
 speaks a corpus (names/corpus.py), trains a CTC model on phones (names/conf.yaml; further options
-are for the training), and decodes its test set with the words of training alone, and with a list in
+hold for all of it), and decodes its test set with the words of training alone, and with a list in
 each of the ways of docs/vocabularies.md. The list has the 60 names of the test set that training
 never has, and 60 that nobody says. Scales and boosts are chosen on the dev set, which has other
 names, by fewest word errors. All is in WORK, and what is finished there is not done again.
@@ -20,8 +20,7 @@ from pathlib import Path
 
 import torch
 
-from neve.cli.config import Config
-from neve.config import load
+from neve.cli.main import load_config, split_overrides
 from neve.data import AugmentConfig, Loader
 from neve.decoding import Recognizer
 from neve.decoding.scales import best_of, sweep
@@ -67,14 +66,15 @@ def prepare(options: list[str]) -> None:
     command = ["bash", str(ROOT / "local/asr.sh"), *CONFIG[:2], *script, *stages, *options]
     subprocess.run(command, check=True)
     text = ["--lm.text", "[data/manifests/class.txt]", "--lm.transcripts", "false"]
-    neve("lm", *CONFIG, *CLASS, *text)
+    neve("lm", *CONFIG, *options, *CLASS, *text)
     for part in ("dev", "test"):
         write_lists(part)
         for name, how in {name: how for _, name, how, _ in SYSTEMS if how}.items():
             added = ["--add-words", f"lists/{part}.txt", *how]
             if how is CLASS:
                 added += ["--add-words-prob", "0", "--graph.classes", f"lists/classes_{part}"]
-            neve("graph", *CONFIG, "--paths.graph", f"data/graphs/{name}", *added)
+            graph = ["--paths.graph", f"data/graphs/{name}"]
+            neve("graph", *CONFIG, *options, *graph, *added)
 
 
 def write_lists(part: str) -> None:
@@ -96,10 +96,10 @@ def write_lists(part: str) -> None:
 class Sets:
     """The dev and the test set, encoded once, and what recognises them."""
 
-    def __init__(self):
-        self.config = load(Config, [HERE / "conf.yaml"], [])
+    def __init__(self, overrides: list[tuple[str, str]]):
+        self.config = load_config([str(HERE / "conf.yaml")], overrides)
         self.lang = Lang.load("data/lang_phone")
-        weights, bins = Path("exp/names-seed0/averaged.pt"), self.config.features.num_bins
+        weights, bins = Path(self.config.paths.exp) / "averaged.pt", self.config.features.num_bins
         self.model = load_model(weights, self.config.model, bins, self.lang.num_tokens)
         self.batches: dict[str, list] = {}
 
@@ -157,16 +157,17 @@ def main() -> None:
     )
     parser.add_argument("work", type=Path, help="directory for all that is made")
     parser.add_argument("--set", default="test", choices=("dev", "test"), help="set of the table")
-    args, options = parser.parse_known_args()
+    words, overrides = split_overrides(sys.argv[1:], parser)
+    args = parser.parse_args(words)
     args.work.mkdir(parents=True, exist_ok=True)
     os.chdir(args.work)
-    prepare(options)
-    evaluate(args.set)
+    prepare([part for key, value in overrides for part in (f"--{key}", value)])
+    evaluate(args.set, overrides)
 
 
-def evaluate(part: str) -> None:
+def evaluate(part: str, overrides: list[tuple[str, str]]) -> None:
     """Choose on dev, decode the set `part`, and print the table."""
-    sets, table = Sets(), []
+    sets, table = Sets(overrides), []
     for what, name, how, favours in SYSTEMS:
         tuned = sets.recognizer("dev", name, how is not None, favours)
         scales = best_of(sweep(tuned, [one[:3] for one in sets.of("dev", tuned)]))
