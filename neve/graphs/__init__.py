@@ -16,7 +16,6 @@ __getattr__, __dir__, _lazy = lazy_exports(
         "build_G": ".build",
         "build_H": ".build",
         "build_HL": ".build",
-        "build_HLG": ".build",
         "build_L": ".build",
         "build_LG": ".build",
         "build_graph": ".build",

@@ -14,7 +14,9 @@ def bias_lattice(lattice: FsaVec, biasing: BiasingGraph) -> FsaVec:
     """The lattices with the bonuses of phrases of words added to their scores.
 
     A state of the result is a state of the lattice and what of phrases was read on the way to it,
-    so that each path gets exactly the bonus of its words. Attributes follow; `bias_scores` (A,)
+    so that each path gets exactly the bonus of its words. It is for lattices that are there already
+    (the real k2's, those of streams, on any device); neve's own searches heed phrases as they go,
+    and then keep what would have been pruned without. Attributes follow; `bias_scores` (A,)
     float32 has what was added.
 
     Args:

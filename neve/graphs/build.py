@@ -68,14 +68,6 @@ def build_LG(L: Graph, G: Graph, first_token_disambig: int, first_word_disambig:
     return graph
 
 
-def build_HLG(
-    lang_dir: str | os.PathLike, g_fst_txt: str | os.PathLike, config: GraphConfig | None = None
-) -> Graph:
-    """The decoding graph of a lang directory and a language model: frames' tokens in, words out."""
-    config = config or GraphConfig()
-    return _compose(lang_dir, build_G(g_fst_txt, config.lm_scale), config)
-
-
 def build_HL(lang_dir: str | os.PathLike, config: GraphConfig | None = None) -> Graph:
     """The decoding graph of a lexicon alone: any sequence of its words, all equally likely.
 
