@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+from .speak import espeak_paths
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -88,9 +90,7 @@ def make_audio(corpus, splits, studio, rate, scripts, nj):
 
 def _description(scripts, splits):
     """What the audio depends on, as a line of JSON: scripts, eSpeak NG, what is said by whom."""
-    import espeakng_loader
-
-    library = Path(espeakng_loader.get_library_path()).read_bytes()
+    library = Path(espeak_paths()[0]).read_bytes()
     own = [HERE / name for name in ("speak.py", "acoustics.py", "corpus.py")]
     sources = b"".join(path.read_bytes() for path in (*scripts, *own))
     said = "".join(f"{utterance}\n" for some in splits.values() for utterance in some).encode()

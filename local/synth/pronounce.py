@@ -4,6 +4,8 @@ import ctypes
 import os
 import re
 
+from .speak import espeak_paths
+
 _UTF8 = 1  # from speak_lib.h of eSpeak NG 1.52
 _SYNCHRONOUS = 2
 _IPA = 2 | ord("_") << 8  # phonemes in IPA with _ between them
@@ -23,10 +25,9 @@ def pronounce(words, voice="en-us", also_before=(), longest=5):
             another (the, a).
         longest: letters of these shorter words, at most.
     """
-    import espeakng_loader
-
-    espeak = ctypes.CDLL(espeakng_loader.get_library_path())
-    espeak.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(espeakng_loader.get_data_path()), 0)
+    library, data = espeak_paths()
+    espeak = ctypes.CDLL(library)
+    espeak.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(data), 0)
     if espeak.espeak_SetVoiceByName(voice.encode()):
         raise RuntimeError(f"eSpeak NG has no voice {voice}")
     convert = espeak.espeak_TextToPhonemes

@@ -25,15 +25,22 @@ _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
+def espeak_paths():
+    """eSpeak NG's library and the directory of its voices; without them the program ends."""
+    try:
+        import espeakng_loader
+    except ImportError:
+        sys.exit("eSpeak NG, which speaks the corpus, is not here: pip install espeakng-loader "
+                 "(the extra `digits` of setup.py has it)")
+    return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())
+
+
 class Speaker:
     """Starts the process that forks, and asks it to speak."""
 
     def __init__(self):
-        import espeakng_loader
-
         self.server = subprocess.Popen(
-            [sys.executable, "-S", "-E", __file__, str(espeakng_loader.get_library_path()),
-             str(espeakng_loader.get_data_path())],
+            [sys.executable, "-S", "-E", __file__, *espeak_paths()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def say(self, voice, text, speed, pitch, pitch_range, seed):

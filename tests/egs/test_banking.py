@@ -117,6 +117,16 @@ def test_dictionary_and_list_of_words_have_all_that_is_said(corpus, texts):
         assert spoken <= set(lexicon) | set(words)
 
 
+def test_without_espeak_it_says_what_to_install(recipe, corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(SystemExit, match="pip install espeakng-loader"):
+        recipe.manifests.make_audio(tmp_path / "banking", corpus[0], recipe.studio.studio, 8000,
+                                    [], 1)  # fmt: skip
+    with pytest.raises(SystemExit, match="pip install espeakng-loader"):
+        recipe.dictionary.entries()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("codec", ["mu-law", "A-law", "GSM"])
 def test_a_telephone_keeps_its_band_alone(recipe, codec):
     rate = recipe.telephone.TELEPHONE_RATE

@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
-# A general model meets the calls of a bank: the baseline, each of four measures, and all together.
+# A general model meets the calls of a bank: the baseline, each of five measures, and all together.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 NEVE_COMMAND="egs/banking/ASR/run.sh$([ $# -eq 0 ] || printf ' %q' "$@")"
 export NEVE_COMMAND
 
-# Some of the stages, with keys that they have besides those of the configuration.
+# Stages $1 of the template, with the files of keys $2 read after the configuration.
 part() { ../../../local/asr.sh --config conf/phone.yaml --only "$1" --with "$2" "${@:3}"; }
+
+case " $* " in
+  *" --help "* | *" -h "*) exec ../../../local/asr.sh --config conf/phone.yaml --help ;;
+  *" --only"* | *" --with"*)
+    echo "run.sh: the parts of this recipe have --only and --with of their own; choose stages by" \
+      "--stage and --stop-stage, keys by --config" >&2
+    exit 2
+    ;;
+esac
 
 decode=conf/decode
 part "0 1 2" "" "$@"
