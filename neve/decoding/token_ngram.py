@@ -84,12 +84,13 @@ class TokenNgram:
 
     def score(self, tokens: Sequence[int], ended: bool = True) -> float:
         """The log-probability of a sequence; ended: that of its end too."""
-        total, context = 0.0, self.context([])
-        for token in tokens:
-            total += float(self.row(context)[token])
-            context = (*context, int(self._ids[token]))
-            context = context[max(0, len(context) - self.order + 1) :]
-        if ended:
-            words = np.array([[*context, self.model.ids[EOS]]])
-            total += float(self.model.log_probs(words)[0]) * LOG10
-        return total
+        ids = [-1] * (self.order - 2) + [self._bos]  # an unknown word before it changes nothing
+        ids = ids[len(ids) - self.order + 1 :]
+        ids += self._ids[list(tokens)].tolist() + [self.model.ids[EOS]] * ended
+        if len(ids) < self.order:
+            return 0.0
+        windows = np.lib.stride_tricks.sliding_window_view(np.array(ids), self.order)
+        found = self.model.log_probs(windows) * LOG10
+        for place in np.flatnonzero(~np.isfinite(found)).tolist():
+            found[place] = self.row(self.context(tokens[:place]))[tokens[place]]
+        return float(found.sum())

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from neve.fsa import exact_ctc_loss
 from neve.lang import Lang
 
-MOST_TEXTS = 1_000_000  # are remembered with their tokens
+MOST_TEXTS = 1_000_000  # texts that are learnt at most
 
 
 class CtcTargets:
@@ -24,13 +24,16 @@ class CtcTargets:
         self.lang, self.choice = lang, pronunciations
         self.known: dict[str, list[int]] = {}
 
+    def learn(self, text: str) -> None:
+        """Remember the tokens of a text that will come again; UnknownWordError if it has none."""
+        if text not in self.known:
+            tokens = self.lang.encode(text)
+            if len(self.known) < MOST_TEXTS:
+                self.known[text] = tokens
+
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, each word's first pronunciation."""
-        if text not in self.known:
-            if len(self.known) >= MOST_TEXTS:
-                self.known.clear()
-            self.known[text] = self.lang.encode(text)
-        return self.known[text]
+        return self.known.get(text) or self.lang.encode(text)
 
     def pronounced(self, log_probs: Tensor, lengths: Tensor, texts: list[str]) -> list[list[int]]:
         """Targets of the utterances of (N, T, C) log-probabilities; see loss.pronunciations.

@@ -101,8 +101,11 @@ class SpeechTask(Task):
         return found
 
     def spell(self, text: str) -> None:
-        """UnknownWordError for a text that some lang of the task cannot spell."""
-        self.tokens(text)
+        """UnknownWordError for a text that some lang of the task cannot spell.
+
+        It is one of the data's, and its tokens are remembered.
+        """
+        self.targets.learn(text)
 
     def too_long(self, items: Iterable[tuple[str, str, int]]) -> set[str]:
         """Ids of the training utterances with more tokens than frames; see loss.too_long."""

@@ -55,7 +55,10 @@ class TransducerTask(SpeechTask):
     def spell(self, text: str) -> None:
         super().spell(text)
         if self.config.ctc_weight:
-            self.ctc_targets.tokens(text)
+            self.ctc_targets.learn(text)
+
+    def begin_measuring(self) -> None:
+        self.double_words.always = True
 
     def frames_needed(self, text: str) -> int:
         """A regular transducer says any number of tokens in a frame, CTC does not."""

@@ -48,6 +48,7 @@ class Meter:
 
     def __init__(self, task: Task, config: TrainingConfig):
         self.task, self.config = task, config
+        task.begin_measuring()
         self.device = pick_device(config.device)
         task.model.to(self.device).train()
         load_initial(task.model, config)

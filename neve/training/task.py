@@ -115,6 +115,10 @@ class Task:
         """The batch of at most `size` data that needs most memory (`--find-max-duration`)."""
         raise NeveError("this task cannot make a batch of a given size")
 
+    def begin_measuring(self) -> None:
+        """Called before memory is measured: what is left to chance in training then always takes
+        the course that needs most memory."""
+
     def parts_to_compile(self) -> Sequence[nn.Module]:
         """The modules whose `forward` `training.compile` compiles."""
         return (self.model,)

@@ -46,6 +46,9 @@ def test_scores_are_those_of_the_arpa_file(lang, tmp_path, monkeypatch, order, r
         for name in ("▁", "A", "B", "C"):
             wanted = LN10 * model.log_prob(["<s>", *said.split()], name)
             assert row[lang.tokens[name]] == pytest.approx(wanted, abs=1e-4)
+    fresh = TokenNgram.read(tmp_path / "lm.arpa", lang)
+    fresh.score(spelled(lang, "▁ A B ▁ C"))
+    assert not fresh._rows  # a sequence is scored without what other tokens would have got
     # after tokens that are not the first of a sentence
     inside = ngram.row(ngram.context(spelled(lang, "A"), begins=False))
     assert inside[lang.tokens["B"]] == pytest.approx(LN10 * model.log_prob(["A"], "B"), abs=1e-4)
@@ -59,6 +62,9 @@ def test_tokens_that_say_nothing_are_as_improbable_as_any(lang, tmp_path):
     row = ngram.row(ngram.context([]))
     assert row[lang.tokens["<unk>"]] == row[lang.tokens["<sos/eos>"]] == row[lang.tokens["B"]]
     assert row.min() == pytest.approx(math.log(0.1), abs=1e-5)
+    silent = [lang.tokens["A"], lang.tokens["<unk>"], lang.tokens["▁"]]
+    wanted = math.log(0.2 * 0.1 * 0.5 * 0.05)
+    assert ngram.score(silent) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_lacking_tokens_are_the_unknown_word_or_an_error(lang, tmp_path):

@@ -70,6 +70,19 @@ def test_all_words_twice():
     assert [token for token in heard if token] == [1, 2, 1, 2, 2, 2, 3, 1, 3, 1]
 
 
+@pytest.mark.parametrize("sure", [20.0, 0.1])
+def test_where_memory_is_measured_every_batch_has_all_words_twice(sure):
+    double = make(0.1, sure=sure)
+    double.always = True
+    for _ in range(5):
+        features, lengths, texts = double(*batch())
+        assert texts == ["A A B B C C", "B B"]
+        assert lengths.tolist() == [80, 16] and features.shape == (2, 80, 3)
+    none = make(0.0)
+    none.always = True
+    assert none(*batch())[1].tolist() == [40, 8]
+
+
 @pytest.mark.parametrize("share, sure", [(0.0, 20.0), (0.5, 0.1)])
 def test_nothing_changes_without_a_share_or_where_the_model_is_not_sure(share, sure):
     torch.manual_seed(0)

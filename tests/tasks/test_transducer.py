@@ -124,6 +124,22 @@ def test_frames_that_are_needed(toy):
     assert with_head.frames_needed("SO") == 2
 
 
+def test_texts_of_the_data_are_remembered_and_those_with_doubled_words_are_not(toy):
+    task = toy(phones=True, doubled_words=0.1)
+    task.begin_measuring()  # which doubles all words
+    task.model.train()
+    batch = task.largest_batch(100.0)
+    seen = {}
+    tokens = task.tokens
+    task.tokens = lambda text: seen.setdefault(text, tokens(text))
+    loss = task.loss(batch)
+    assert torch.isfinite(loss.total)
+    twice = {" ".join(word for word in text.split() for _ in "12") for text in batch["texts"]}
+    assert set(seen) == twice
+    for targets in (task.targets, task.ctc_targets):
+        assert set(targets.known) >= set(batch["texts"]) and not twice & set(targets.known)
+
+
 def test_what_does_not_fit_the_ctc_head_is_dropped(toy, caplog):
     short = {"frames": 1, "silence": 0}
     with pytest.raises(NeveError, match="more tokens than frames"):

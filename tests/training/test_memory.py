@@ -86,6 +86,23 @@ def test_memory_by_part():
     assert "parameters" in text and "0.0001 MB" in text and "line.points" in text
 
 
+def test_what_is_left_to_chance_is_measured_at_its_worst():
+    class Chance(Sized):
+        worst, seen = False, []
+
+        def begin_measuring(self):
+            self.worst = True
+
+        def loss(self, batch):
+            self.seen.append(self.worst)
+            return super().loss(batch)
+
+    task = Chance()
+    task.batch_size = 4000.0
+    memory_report(task, settings())
+    assert task.seen and all(task.seen)
+
+
 def test_a_full_memory_names_batch_and_remedies(tmp_path):
     class Greedy(Sized):
         def loss(self, batch):

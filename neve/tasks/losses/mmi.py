@@ -37,6 +37,7 @@ LN10 = math.log(10.0)
 DISCOUNTS = (0.5, 1.0, 1.5)  # where the transcripts are too few to estimate them
 MIN_ACTIVE, MAX_ACTIVE = 30, 10_000  # states in a frame, where paths are pruned
 MOST_ARCS = 3_000_000
+MOST_SCORES = 1_000_000  # sequences whose scores are remembered
 
 
 class Denominator:
@@ -77,6 +78,8 @@ class Denominator:
         """Log-probability of a token sequence in the n-gram model."""
         key = tuple(tokens)
         if key not in self.known:
+            if len(self.known) >= MOST_SCORES:
+                self.known.clear()
             self.known[key] = LN10 * self.lm.score([str(token) for token in key])
         return self.known[key]
 
