@@ -6,18 +6,16 @@ anywhere ends with an error, or with error rates far above the limit: that is te
 """
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import recipe_copies
 import small_corpora
 from small_corpora import ENGLISH
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 0.15  # word (AISHELL: character) error rate of each test set
 
 TINY = """
@@ -100,7 +98,7 @@ RECIPES = {
 
 
 class Recipe:
-    """A copy of a recipe, with its archives, in a copy of the repository that links to this one."""
+    """A copy of a recipe in `top`, with its archives."""
 
     def __init__(self, corpus: str, top: Path):
         self.corpus, self.top = corpus, top
@@ -112,33 +110,15 @@ class Recipe:
     def make(cls, corpus: str, top: Path) -> "Recipe":
         recipe = cls(corpus, top)
         speak, base, tiny, *_ = RECIPES[corpus]
-        top.mkdir()
-        for entry in ROOT.iterdir():
-            if not entry.name.startswith(".") and entry.name != "egs":
-                (top / entry.name).symlink_to(entry)
-        made = shutil.ignore_patterns("download", "data", "exp", "RESULTS.md", "__pycache__")
-        for name in {corpus, "librispeech"}:  # whose manifests.py mini_librispeech uses
-            shutil.copytree(ROOT / "egs" / name, top / "egs" / name, ignore=made)
+        recipe_copies.make(top, *{corpus, "librispeech"})  # whose manifests.py another uses
         (recipe.there / "conf/tiny.yaml").write_text(TINY.format(base=base).rstrip() + tiny)
         (top / "archives").mkdir()
         speak(top / "archives", small_corpora.Studio())
         return recipe
 
     def run(self, *words: str) -> subprocess.CompletedProcess:
-        """Its run.sh, with the tiny configuration and on one core."""
-        environment = {
-            **os.environ,
-            "VIRTUAL_ENV": sys.prefix,  # the environment that these tests run in
-            "NEVE_EXTRAS": "dev",
-            "OMP_NUM_THREADS": "1",
-            "NUMBA_NUM_THREADS": "1",
-        }
-        command = [self.there / "run.sh", "--config", "conf/tiny.yaml", "--nj", "1", "--ngpu", "0",
-                   "--dl-dir", self.top / "archives", *words]  # fmt: skip
-        return subprocess.run(
-            list(map(str, command)), cwd=self.top, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        """Its run.sh, with the archives."""
+        return recipe_copies.run(self.there, "--dl-dir", self.top / "archives", *words)
 
     def copy(self, top: Path) -> "Recipe":
         shutil.copytree(self.top, top, symlinks=True)
@@ -274,11 +254,7 @@ def test_training_on_wrong_text_shows_in_the_error_rate(corpus, finished, tmp_pa
 def test_a_stage_that_is_left_out_is_missed(corpus, output, following, finished):
     recipe = finished(corpus)
     path = recipe.there / output
-    away = path.with_name("away")
-    path.rename(away)
-    try:
+    with recipe_copies.without(path):
         done = recipe.run("--stage", following, "--stop-stage", following)
-    finally:
-        away.rename(path)
     assert done.returncode != 0
     assert path.name in done.stdout, done.stdout  # what is missing is named
