@@ -7,7 +7,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 stage=0
 stop_stage=9
-only="0 1 2 3 4 5 6 7 8 9"
+every="0 1 2 3 4 5 6 7 8 9"
+only=$every
 config=conf/default.yaml
 with=
 seeds=0
@@ -73,9 +74,11 @@ run() {
   "$dry_run" || "$@"
 }
 
-# Whether stage $1 is to be run; says so.
+# Whether stage $1 is to be run; says so, and notes it.
+ran=()
 wanted() {
   [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] && [[ " $only " == *" $1 "* ]] || return 1
+  ran+=("$1")
   say
   say "stage $1: $2"
 }
@@ -209,7 +212,9 @@ if wanted 9 "pack the model directory"; then
   done
 fi
 
-if ! "$dry_run"; then
+if ! "$dry_run" && [ ${#ran[@]} -gt 0 ]; then
+  stages="$stage to $stop_stage"
+  [ "$only" = "$every" ] || stages="${ran[*]}"
   say
-  say "stages $stage to $stop_stage are done, after $((SECONDS / 60)) min $((SECONDS % 60)) s"
+  say "stages $stages are done, after $((SECONDS / 60)) min $((SECONDS % 60)) s"
 fi
