@@ -23,6 +23,7 @@ from neve.decoding.transducer.fast_beam_methods import (
     FastBeam,
     FastBeamNbest,
     FastBeamNbestOracle,
+    FastBeamRescoring,
 )
 from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
@@ -52,6 +53,7 @@ TRANSDUCER = {
     "fast-beam": FastBeam,
     "fast-beam-nbest": FastBeamNbest,
     "fast-beam-nbest-oracle": FastBeamNbestOracle,
+    "fast-beam-rescoring": FastBeamRescoring,
     "modified-beam-rescoring": ModifiedBeamRescoring,
     "beam-rescoring": BeamRescoring,
 }

@@ -22,10 +22,15 @@ GRAPH_METHODS = (
 )
 RESCORING_METHODS = ("nbest-rescoring", "whole-lattice-rescoring")
 # Methods of a transducer with a lattice.
-FAST_BEAM_METHODS = ("fast-beam", "fast-beam-nbest", "fast-beam-nbest-oracle")
+FAST_BEAM_METHODS = (
+    "fast-beam",
+    "fast-beam-nbest",
+    "fast-beam-nbest-oracle",
+    "fast-beam-rescoring",
+)
 # Searches of a transducer that take language models with them, and those that rescore their lists.
 FUSION_METHODS = ("greedy", "modified-beam", "beam")
-LIST_RESCORING_METHODS = ("modified-beam-rescoring", "beam-rescoring")
+LIST_RESCORING_METHODS = ("modified-beam-rescoring", "beam-rescoring", "fast-beam-rescoring")
 # The keys that name language models, and the methods that have a use for them.
 LM_METHODS = {
     "rescore_lm": RESCORING_METHODS,
@@ -43,15 +48,6 @@ CANDIDATES = {
     "lm_scale": "lm_scales",
     "lodr_scale": "lodr_scales",
 }
-# Methods that can favour listed phrases.
-PHRASE_METHODS = (
-    "ctc-greedy",
-    "ctc-prefix-beam",
-    "ctc-lattice",
-    *GRAPH_METHODS,
-    *FUSION_METHODS,
-    *LIST_RESCORING_METHODS,
-)
 
 
 @dataclass
@@ -71,14 +67,16 @@ class DecodingConfig:
         "model's attention decoder. With a lattice, of transducers: fast-beam, the best path of "
         "tokens, or of words of the graph LG (fast_beam_graph), a token at most in each frame; "
         "fast-beam-nbest, the best of sampled paths, all alignments summed; "
-        "fast-beam-nbest-oracle, that nearest to the reference",
+        "fast-beam-nbest-oracle, that nearest to the reference; fast-beam-rescoring, their list "
+        "with neural_lm or token_lm",
         choices=(
             "ctc-greedy",
             "ctc-prefix-beam",
             "greedy",
             "modified-beam",
             "beam",
-            *LIST_RESCORING_METHODS,
+            "modified-beam-rescoring",
+            "beam-rescoring",
             "ctc-lattice",
             *GRAPH_METHODS,
             *FAST_BEAM_METHODS,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neve.decoding.config import PHRASE_METHODS, DecodingConfig
+from neve.decoding.config import DecodingConfig
 from neve.decoding.phrases import PhraseBonus, PhraseList, favoured_labels
 from neve.decoding.times import TokenSpan, spelled_words, timed_words, token_runs
 from neve.decoding.transducer import (
@@ -62,13 +62,10 @@ class Method:
         config: the `decoding` section.
         frame_seconds: length of a frame of the model's output.
         lm: of rescoring, the G with which the graph was made (`neve.decoding.word_lm.WordLm`).
-
-    Raises:
-        ConfigError: `decoding.phrases` is given, and the search cannot heed it.
     """
 
     scales: tuple[str, ...] = ("blank_penalty",)
-    biasing: Callable | None = None  # makes an automaton of phrases, over what the search finds
+    biasing: Callable  # makes an automaton of phrases, over what the search finds
 
     @property
     def first_scales(self) -> tuple[str, ...]:
@@ -87,11 +84,6 @@ class Method:
         self.frame_seconds, self.lm = frame_seconds, lm
         self.phrases = None
         if config.phrases:
-            if self.biasing is None:
-                raise ConfigError(
-                    f"decoding.phrases: method {config.method} cannot favour phrases; those that "
-                    f"can are {', '.join(PHRASE_METHODS)}"
-                )
             self.phrases = PhraseList(config.phrases, lang, self.biasing)
             self.scales = (*self.scales, "phrase_boost")
 
@@ -170,6 +162,7 @@ class GraphMethod(CtcMethod):
             raise ConfigError(
                 f"decoding.method is {config.method}, but there is no graph; run stage 5"
             )
+        self._with_score = 0.0, self.graph
         if not (self.graph.labels == 0).any():
             raise ConfigError(
                 f"decoding.method {config.method}: the graph has no arcs for blanks, as an LG has "
@@ -197,10 +190,14 @@ class GraphMethod(CtcMethod):
         return found
 
     def scored_graph(self, word_score: float) -> Graph:
+        """The graph with a score for each word; the last one is kept."""
         if not word_score:
             return self.graph
-        scores = self.graph.scores + np.float32(word_score) * np.diff(self.graph.aux_splits)
-        return dataclasses.replace(self.graph, scores=scores.astype(np.float32))
+        if self._with_score[0] != word_score:
+            scores = self.graph.scores + np.float32(word_score) * np.diff(self.graph.aux_splits)
+            graph = dataclasses.replace(self.graph, scores=scores.astype(np.float32))
+            self._with_score = word_score, graph
+        return self._with_score[1]
 
     def hypothesis(self, arcs: np.ndarray, score: float, log_probs: np.ndarray) -> Hypothesis:
         """Words, times and confidences of a best path's arcs over (T, C) log-probabilities."""

@@ -11,7 +11,6 @@ import yaml
 from neve.config import load, option
 from neve.decoding.config import (
     CANDIDATES,
-    PHRASE_METHODS,
     RESCORING_METHODS,
     DecodingConfig,
     searches_graph,
@@ -77,7 +76,7 @@ def load_packed(
     given = {key.replace("-", "_") for key, _ in overrides or ()}
     method = settings.decoding.method
     phrases = directory / "phrases.txt"
-    if "decoding.phrases" not in given and phrases.exists() and method in PHRASE_METHODS:
+    if "decoding.phrases" not in given and phrases.exists():
         settings.decoding.phrases = str(phrases)
     for name, key in CANDIDATES.items():
         if f"decoding.{key}" in given:

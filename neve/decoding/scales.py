@@ -69,17 +69,21 @@ def sweep(recognizer: Recognizer, batches: Iterable[tuple]) -> list[Trial]:
             f"{' or '.join(keys)} give a choice, but there is no dev set to choose on; name one in "
             "data.dev or give one value of each"
         )
-    errors, words = [0] * len(choices), 0
-    for outputs, lengths, texts in batches:
-        words += sum(len(text.split()) for text in texts)
-        searched = found = None
-        for number, scales in enumerate(choices):
-            first = [getattr(scales, name) for name in method.first_scales]
-            if found is None or first != searched:
-                searched, found = first, method.first_pass(outputs, lengths, scales)
-            for text, nbest in zip(texts, method.second_pass(found, scales, texts)):
-                said = nbest[0].text.split() if nbest else []
-                errors[number] += edit_distance(text.split(), said)["total"]
+    errors = [0] * len(choices)
+    words = sum(len(text.split()) for _, _, texts in batches for text in texts)
+    alike: dict[tuple, list[int]] = {}
+    for number, scales in enumerate(choices):
+        first = tuple(getattr(scales, name) for name in method.first_scales)
+        alike.setdefault(first, []).append(number)
+    # all batches for some scales, then for others: what a method makes of its graph or its phrases
+    # for these scales it keeps until there are others
+    for numbers in alike.values():
+        for outputs, lengths, texts in batches:
+            found = method.first_pass(outputs, lengths, choices[numbers[0]])
+            for number in numbers:
+                for text, nbest in zip(texts, method.second_pass(found, choices[number], texts)):
+                    said = nbest[0].text.split() if nbest else []
+                    errors[number] += edit_distance(text.split(), said)["total"]
     for scales, wrong in zip(choices, errors):
         tried = (
             f"{name.replace('_', ' ')} {getattr(scales, name):g}"

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from neve.decoding.config import DecodingConfig
 from neve.decoding.neural_lm import NeuralLm
 from neve.decoding.token_ngram import TokenNgram
-from neve.decoding.transducer import TokenPath
 from neve.decoding.transducer.fusion import Fusion, InternalFusion, NgramFusion, Part, Sum
 from neve.decoding.transducer.paths import normed
 from neve.errors import ConfigError
@@ -64,18 +63,23 @@ class TransducerLms:
             parts.append(InternalFusion(self.transducer, scales.ilm_scale))
         return Sum(parts) if len(parts) > 1 else parts[0] if parts else None
 
-    def score(self, paths: Sequence[TokenPath], said: Sequence[Hypothesis]) -> list[LmScores]:
-        """Log-probabilities of whole hypotheses, ends included; of a model that is not there, 0."""
-        neural, ngram = [0.0] * len(paths), [0.0] * len(paths)
-        if self.neural and paths:
+    def score(self, tokens: Sequence[Sequence[int]], said: Sequence[Hypothesis]) -> list[LmScores]:
+        """Log-probabilities of whole hypotheses, ends included; of a model that is not there, 0.
+
+        Args:
+            tokens: of each hypothesis.
+            said: the hypotheses, for a model of words.
+        """
+        neural, ngram = [0.0] * len(tokens), [0.0] * len(tokens)
+        if self.neural and tokens:
             if self.neural.units.unit == "words":
                 words = ([word.text for word in hypothesis.words] for hypothesis in said)
                 spelled = [self.neural.units.encode(each) for each in words]
             else:
-                spelled = [path.tokens for path in paths]
+                spelled = [list(each) for each in tokens]
             neural = self.neural.model.score(spelled).tolist()
         if self.ngram:
-            ngram = [self.ngram.score(path.tokens) for path in paths]
+            ngram = [self.ngram.score(each) for each in tokens]
         return [LmScores(*both) for both in zip(neural, ngram)]
 
 
@@ -99,10 +103,13 @@ class ListRescoring:
 
     To be named before the search's class, `TransducerMethod`. The log-probabilities of the models,
     times their scales, are added to the score that the search gave; they are computed once for all
-    scales. `decoding.length_norm` holds for the new order as for the old.
+    scales. `decoding.length_norm` holds for the new order as for the old, if the search heeds it.
+
+    heeds_length: whether it does.
     """
 
     fuses = False
+    heeds_length = True
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
         super().__init__(model, lang, graph, config, frame_seconds, lm)
@@ -120,12 +127,16 @@ class ListRescoring:
         return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
 
     def first_pass(self, outputs, lengths, scales) -> list[list[Listed]]:
-        rows = self.found(outputs, lengths, scales)
-        paths = [path for row in rows for path in row]
-        said = [self.of_path(path) for path in paths]
-        counts = (len(path.tokens) for path in paths)
-        scored = map(Listed, counts, said, self.lms.score(paths, said))
+        rows = self.listed(outputs, lengths, scales)
+        tokens = [tokens for row in rows for tokens, _ in row]
+        said = [hypothesis for row in rows for _, hypothesis in row]
+        scored = map(Listed, map(len, tokens), said, self.lms.score(tokens, said))
         return [[next(scored) for _ in row] for row in rows]
+
+    def listed(self, outputs, lengths, scales) -> list[list[tuple[list[int], Hypothesis]]]:
+        """Of each utterance all hypotheses that the search ends with, and their tokens."""
+        rows = self.found(outputs, lengths, scales)
+        return [[(path.tokens, self.of_path(path)) for path in row] for row in rows]
 
     def second_pass(self, found: list[list[Listed]], scales, texts=None):
         return [self.ranked(row, scales)[: self.config.nbest] for row in found]
@@ -136,6 +147,6 @@ class ListRescoring:
         for tokens, hypothesis, (neural, ngram) in row:
             score = hypothesis.score + self.lms.ngram_scale(scales) * ngram
             score += scales.lm_scale * neural if self.lms.neural else 0.0
-            rank = normed(score, tokens, self.config.length_norm)
+            rank = normed(score, tokens, self.heeds_length and self.config.length_norm)
             scored.append((rank, dataclasses.replace(hypothesis, score=score)))
         return [hypothesis for _, hypothesis in sorted(scored, key=lambda one: -one[0])]

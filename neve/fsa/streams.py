@@ -10,6 +10,9 @@
 
 The semantics are those of section 16 of the engine's specification. The search runs on the CPU;
 contexts and lattices are on the device of the graphs. Lattices carry no gradient, as in k2.
+
+Beyond k2, a stream may heed listed phrases: their bonuses are in the scores of the arcs that say
+them, before anything is pruned.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from neve.fsa.fsa import Fsa
 from neve.fsa.fsa_vec import FsaVec
 from neve.fsa.ragged import RaggedTensor, cat
 from neve.fsa.ragged_shape import RaggedShape
-from neve.kernels.streams import Frame, advance, contexts_of
+from neve.kernels.streams import Frame, Listed, advance, contexts_of
 from neve.kernels.threads import for_each, num_threads
 
 
@@ -99,16 +102,30 @@ class RnntDecodingStream:
     Streams may be put together anew, in other groups, after `terminate_and_flush_to_streams`.
     """
 
-    def __init__(self, fsa: Fsa):
-        """Of one graph, without states if it has none. Any labels are symbols, 0 is epsilon."""
+    def __init__(self, fsa: Fsa, listed: Listed | None = None):
+        """Of one graph, without states if it has none. Any labels are symbols, 0 is epsilon.
+
+        listed: phrases to heed, and what the arcs of the graph say; streams of one graph that share
+        them go ahead together only if it is the same object.
+        """
         if not isinstance(fsa, Fsa) or fsa.num_fsas != 1:
             raise NeveError("fsa: one automaton is needed")
         self.fsa, self.device = fsa, fsa.device
-        self._graph = _search_graph(fsa)
+        self._graph, self._listed = _search_graph(fsa), listed
         count = min(1, self._graph.num_states)
         self._keys, self._scores = np.zeros(count, np.int64), np.zeros(count)
         self._sizes: tuple[int, int] | None = None  # vocabulary and history that keys are made of
         self._history: list[_Frames] = []
+
+    @property
+    def num_states(self) -> int:
+        """Of the graph, times those of the automaton of phrases."""
+        return self._graph.num_states * (len(self._listed.phrases.held) if self._listed else 1)
+
+    @property
+    def begun(self) -> np.ndarray:
+        """(K,) the state of the automaton of phrases in each of the states now; 0 without one."""
+        return self._keys % max(1, self.num_states) // max(1, self._graph.num_states)
 
     @property
     def num_frames(self) -> int:
@@ -155,10 +172,10 @@ class RnntDecodingStreams:
                     f"src_streams: the graph of stream {i} has label {graph.max_label}, but "
                     f"vocab_size is {config.vocab_size}"
                 )
-            if config.num_contexts * max(1, graph.num_states) >= 2**63:
+            if config.num_contexts * max(1, stream.num_states) >= 2**63:
                 raise NeveError(
                     f"decoder_history_len: {config.decoder_history_len} symbols of "
-                    f"{config.vocab_size} and {graph.num_states} states do not fit in 64 bits"
+                    f"{config.vocab_size} and {stream.num_states} states do not fit in 64 bits"
                 )
             if stream._sizes not in (None, sizes):
                 raise NeveError(
@@ -173,7 +190,7 @@ class RnntDecodingStreams:
         self._keys = np.concatenate([stream._keys for stream in src_streams])
         self._scores = np.concatenate([stream._scores for stream in src_streams])
         self._splits = _splits_of(self._first_states)
-        self._graph_states = np.array([s._graph.num_states for s in src_streams], np.int64)
+        self._graph_states = np.array([s.num_states for s in src_streams], np.int64)
         self._batches = _batches(src_streams)
         self._find_contexts()
 
@@ -219,14 +236,16 @@ class RnntDecodingStreams:
         self._keys, self._scores, self._splits = frame[:3]
         self._find_contexts()
 
-    def _advance(self, graph: _SearchGraph, begin: int, end: int, log_probs: np.ndarray) -> Frame:
+    def _advance(self, begin: int, end: int, log_probs: np.ndarray) -> Frame:
+        """One frame of the streams begin .. end - 1, which have one graph."""
+        stream = self.src_streams[begin]
         first, last = self._splits[begin], self._splits[end]
         part = slice(first, last)
         splits = self._splits[begin : end + 1] - first
         state = (self._keys[part], self._scores[part], splits, self._rows[part])
         most = 2**31 - 1
         return advance(
-            graph.arrays,
+            stream._graph.arrays,
             state,
             log_probs,
             self.config.vocab_size,
@@ -234,6 +253,7 @@ class RnntDecodingStreams:
             self.config.beam,
             min(self.config.max_states, most),
             min(self.config.max_contexts, most),
+            stream._listed,
         )
 
     def _check_alive(self, what: str) -> None:
@@ -303,15 +323,18 @@ def _splits_of(counts: Sequence[int]) -> np.ndarray:
     return np.cumsum([0, *counts], dtype=np.int64)
 
 
-def _batches(streams: Sequence[RnntDecodingStream]) -> list[tuple[_SearchGraph, int, int]]:
-    """(graph, first stream, last + 1): neighbours of one graph, for each thread some."""
+def _batches(streams: Sequence[RnntDecodingStream]) -> list[tuple[int, int]]:
+    """(first stream, last + 1): neighbours of one graph and its phrases, for each thread some."""
     most = math.ceil(len(streams) / num_threads())
-    batches: list[tuple[_SearchGraph, int, int]] = []
+    batches: list[tuple[int, int]] = []
     for i, stream in enumerate(streams):
-        if batches and batches[-1][0] is stream._graph and i - batches[-1][1] < most:
-            batches[-1] = (*batches[-1][:2], i + 1)
+        begin = batches[-1][0] if batches else 0
+        first = streams[begin]
+        alike = first._graph is stream._graph and first._listed is stream._listed
+        if batches and alike and i - begin < most:
+            batches[-1] = (begin, i + 1)
         else:
-            batches.append((stream._graph, i, i + 1))
+            batches.append((i, i + 1))
     return batches
 
 

@@ -2,12 +2,18 @@
 
 A state of a stream is a context, the last symbols as digits of a number, and a state of the graph;
 its key is context * (states of the graph) + graph state. Source: k2's "fast beam search".
+
+With listed phrases, whose bonuses count as the search goes, it is also a state of their automaton
+(`neve.kernels.phrases`), which reads what the arcs of the graph say; in the key this comes between
+the two. The composition of graph and automaton is made only where the search is.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+from neve.kernels.phrases import Phrases, read
 
 BINS = 512  # of the histogram that finds how far down the list of arcs the best states reach
 
@@ -33,7 +39,25 @@ class Frame(NamedTuple):
     arc_splits: np.ndarray
 
 
-def advance(graph, state, log_probs, vocab_size, num_contexts, beam, max_states, max_contexts):
+class Listed(NamedTuple):
+    """Phrases, and what the arcs of a graph say: arc a values[splits[a]:splits[a + 1]], int32."""
+
+    phrases: Phrases
+    splits: np.ndarray
+    values: np.ndarray
+
+
+def advance(
+    graph,
+    state,
+    log_probs,
+    vocab_size,
+    num_contexts,
+    beam,
+    max_states,
+    max_contexts,
+    listed: Listed | None = None,
+):
     """The `Frame` that follows `state`.
 
     graph is (row_splits (G+1,), dst, labels int32, scores float32 (A,)), the graph of all streams;
@@ -41,14 +65,33 @@ def advance(graph, state, log_probs, vocab_size, num_contexts, beam, max_states,
     log_probs (N, V) float32 that belongs to each state's context.
     """
     limits = (float(beam), int(max_states), int(max_contexts))
-    return Frame(*_advance(*graph, *state, log_probs, vocab_size, num_contexts, *limits))
+    size = len(listed.phrases.held) if listed else 1
+    return Frame(
+        *_advance(*graph, *state, log_probs, vocab_size, num_contexts, *limits, listed, size)
+    )
+
+
+@njit(cache=True, nogil=True)
+def ended(listed, states, arcs):
+    """(n,) float32: what is added where n states of the automaton of phrases are at their end.
+
+    arcs (n,): those of the graph by which they end; -1 for none.
+    """
+    found = np.empty(len(states), np.float32)
+    for i in range(len(states)):
+        state, added = states[i], 0.0
+        if arcs[i] >= 0:
+            begin, end = listed.splits[arcs[i]], listed.splits[arcs[i] + 1]
+            state, added = read(listed.phrases, states[i], listed.values, begin, end)
+        found[i] = added - listed.phrases.held[state]
+    return found
 
 
 @njit(cache=True, nogil=True)
 def contexts_of(keys, splits, graph_states):
     """(rows (K,), context of each row (N,), splits (S+1,)): the contexts of streams' states.
 
-    graph_states (S,) int64: the states of each stream's graph.
+    graph_states (S,) int64: the states of each stream's graph, times those of its phrases.
     """
     rows = np.empty(len(keys), np.int64)
     contexts = np.empty(len(keys), np.int64)
@@ -81,6 +124,8 @@ def _advance(
     beam,
     max_states,
     max_contexts,
+    listed,
+    size,
 ):
     streams = len(splits) - 1
     graph_states = len(graph_rows) - 1
@@ -118,9 +163,11 @@ def _advance(
             src,
             arcs,
             arc_scores,
+            listed,
+            size,
         )
         best_keys, best = _best_states(to[:count], totals[:count], beam, max_states)
-        kept = _prune(best_keys, best, graph_states, beam, max_states, max_contexts)
+        kept = _prune(best_keys, best, graph_states * size, beam, max_states, max_contexts)
         best_keys, best = best_keys[kept], best[kept]
         while num_new + len(kept) > len(new_keys):
             new_keys = np.concatenate((new_keys, new_keys))
@@ -184,8 +231,13 @@ def _expand(
     src,
     arcs,
     arc_scores,
+    listed,
+    size,
 ):
-    """Fills the last five with the arcs that survive the first pruning; how many they are."""
+    """Fills the five arrays from `to` on with the arcs that survive the first pruning.
+
+    Returns how many they are. size: states of the automaton of phrases, 1 if there is none.
+    """
     graph_states = len(graph_rows) - 1
     cutoff = -np.inf
     for score in scores:
@@ -194,7 +246,8 @@ def _expand(
     count = 0
     for k in range(len(keys)):
         state = keys[k] % graph_states
-        context = keys[k] // graph_states
+        context = keys[k] // graph_states // size
+        before = keys[k] // graph_states % size
         if state == graph_states - 1:
             continue
         log_prob = log_probs[rows[k]]
@@ -206,17 +259,27 @@ def _expand(
         start = scores[k]
         for arc in range(graph_rows[state], graph_rows[state + 1]):
             label = labels[arc]
+            after, own = before, graph_scores[arc]
             if label > 0:
-                score = graph_scores[arc] + log_prob[label]
-                if start + score < cutoff:
+                own += log_prob[label]
+            if listed is not None:
+                begin, end = listed.splits[arc], listed.splits[arc + 1]
+                if label > 0 and start + own + (end - begin) * listed.phrases.gain < cutoff:
                     continue
-                target = (shifted + label) * graph_states
+                after, added = read(listed.phrases, before, listed.values, begin, end)
+                if label < 0:
+                    added -= listed.phrases.held[after]
+                    after = np.int64(0)
+                own += np.float32(added)
+            # a final arc is judged without the blank that it consumes
+            if label != 0 and start + own < cutoff:
+                continue
+            score = own
+            if label > 0:
+                target = ((shifted + label) * size + after) * graph_states
             else:
-                # a final arc is judged without the blank that it consumes
-                if label < 0 and start + graph_scores[arc] < cutoff:
-                    continue
-                score = graph_scores[arc] + log_prob[0]
-                target = context * graph_states
+                score += log_prob[0]
+                target = (context * size + after) * graph_states
             to[count], src[count], arcs[count] = target + graph_dst[arc], k, arc
             arc_scores[count] = score
             totals[count] = start + score

@@ -23,7 +23,7 @@ from neve.kernels.phrases import fill_rows, no_phrases, steps
 from neve.kernels.product import product
 from neve.kernels.rnnt import REGULAR, exp_rows, pruned, pruned_gradient
 from neve.kernels.search import lattice_search
-from neve.kernels.streams import advance, contexts_of
+from neve.kernels.streams import Listed, advance, contexts_of, ended
 from neve.kernels.structure import arc_sort, connect
 from neve.kernels.top_sort import top_order
 from neve.kernels.totals import (
@@ -114,7 +114,11 @@ def _streams(graph: Graph, log_probs: np.ndarray) -> None:
     keys, splits = np.zeros(1, np.int64), np.array([0, 1])
     rows, _, _ = contexts_of(keys, splits, np.array([graph.num_states]))
     arrays = (graph.row_splits.astype(np.int64), graph.dst, graph.labels, graph.scores)
-    advance(arrays, (keys, np.zeros(1), splits, rows), log_probs, 3, 3, 20, 4, 4)
+    state = (keys, np.zeros(1), splits, rows)
+    listed = Listed(no_phrases(), graph.aux_splits, graph.aux_values)
+    for phrases in (None, listed):
+        advance(arrays, state, log_probs, 3, 3, 20, 4, 4, phrases)
+    ended(listed, keys, np.zeros(1, np.int32))
 
 
 def _phrases() -> None:

@@ -9,8 +9,11 @@ import torch
 from table_transducer import encoded, table_transducer
 
 from neve.decoding.transducer import greedy_search, modified_beam_search
-from neve.decoding.transducer.fast_beam import Contexts, fast_beam_search, numbered
+from neve.decoding.transducer.fast_beam import fast_beam_search, histories_of, numbered
+from neve.decoding.transducer.histories import Contexts
 from neve.fsa import Fsa, Graph, shortest_path, trivial_graph
+from neve.graphs import BiasingGraph
+from neve.kernels.streams import Listed
 from neve.models.predictor import StatelessPredictor
 
 A, B, C = 1, 2, 3
@@ -187,17 +190,106 @@ def test_limits_are_kept():
     assert tight.num_arcs < narrow.num_arcs
 
 
+@pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("words", [False, True])
-def test_a_batch_gives_what_its_rows_give(words):
+def test_a_batch_gives_what_its_rows_give(words, listed):
     model, rng = table_transducer(3, 2), np.random.default_rng(1)
+    options = {}
+    if listed:
+        options["phrases"] = listed_tokens([[A, B, B], [B, A]], [0.5, 0.8])
+        if words:
+            said = word_graph().aux_splits, word_graph().aux_values
+            options["phrases"] = Listed(options["phrases"].phrases, *said)
     graph = Fsa.from_graph(word_graph(), acceptor=True) if words else trivial_graph(2)
     lengths = [15, 0, 4, 9, 15]
     parts = [logits(rng, 15, 3, 2) for _ in lengths]
-    together = best_path(model, encoded(*parts), lengths, graph)
+    together = best_path(model, encoded(*parts), lengths, graph, **options)
     for part, length, (labels, score) in zip(parts, lengths, together):
-        alone = best_path(model, encoded(part), [length], graph)
+        alone = best_path(model, encoded(part), [length], graph, **options)
         assert alone == [(labels, pytest.approx(score, abs=1e-4))]
         assert len(labels) == (length if length or not words else 0)
+
+
+# Listed phrases
+
+
+def listed_tokens(phrases, boosts):
+    """Phrases over the tokens A and B, which the arcs of the trivial graph say."""
+    said = np.array([0, 1, 2, 2], np.int32), np.array([A, B], np.int32)
+    return Listed(BiasingGraph(phrases, boosts).automaton, *said)
+
+
+def test_a_listed_phrase_wins_and_one_that_is_only_begun_earns_nothing():
+    # in each of two frames A is heard with 0.6, B with 0.4
+    model = table_transducer(3)
+    outputs = encoded(tables(*[{context: (0, 0.6, 0.4) for context in range(3)}] * 2))
+    plain = best_path(model, outputs)
+    assert plain == [([A, A], pytest.approx(np.log(0.36), abs=1e-5))]
+    # B A is 0.24, and 0.6 more
+    found = best_path(model, outputs, phrases=listed_tokens([[B, A]], 0.3))
+    assert found == [([B, A], pytest.approx(np.log(0.24) + 0.6, abs=1e-5))]
+    assert best_path(model, outputs, phrases=listed_tokens([[B, A]], 0.2)) == plain
+    assert best_path(model, outputs, phrases=listed_tokens([[B, B, A]], 0.3)) == plain
+    # what B and A have earned is given back at the end
+    found = best_path(model, outputs, phrases=listed_tokens([[B, A, B]], 5.0))
+    assert found == plain
+
+
+def test_a_listed_phrase_is_not_pruned_before_it_is_whole():
+    # B is worse than A by 2.94, and after either comes A
+    model = table_transducer(3)
+    rows = [{context: (0, p, 1 - p) for context in range(3)} for p in (0.95, 1.0)]
+    outputs = encoded(tables(*rows))
+    narrow = {"beam": 2.5, "max_states": 4}
+    assert best_path(model, outputs, **narrow)[0][0] == [A, A]
+    ((labels, score),) = best_path(model, outputs, phrases=listed_tokens([[B, A]], 1.6), **narrow)
+    assert labels == [B, A] and score == pytest.approx(np.log(0.05) + 3.2, abs=1e-4)
+    assert best_path(model, outputs, phrases=listed_tokens([[B, A]], 1.4), **narrow)[0][0] == [A, A]
+
+
+def said_words(labels):
+    """The words of `word_graph` that tokens spell."""
+    said, tokens = [], tokens_of(labels)
+    while tokens:
+        said.append(1 if tokens[0] == A else 2)
+        tokens = tokens[1 + (tokens[0] == A) :]
+    return said
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_all_paths_of_a_wide_beam_have_the_bonus_of_what_they_say(words):
+    model, plain = table_transducer(3, 2), word_graph(-0.3)
+    graph = Fsa.from_graph(plain, acceptor=True) if words else trivial_graph(2)
+    for seed in range(4):
+        draw = np.random.default_rng(seed)
+        table = logits(draw, 4, 3, 2)
+        phrases = [draw.integers(1, 3, draw.integers(1, 4)).tolist() for _ in range(3)]
+        boosts = draw.normal(size=3)
+        biasing, listed = BiasingGraph(phrases, boosts), listed_tokens(phrases, boosts)
+        if words:
+            listed = Listed(biasing.automaton, plain.aux_splits, plain.aux_values)
+        wanted = [
+            (labels, score + biasing.score(said_words(labels) if words else tokens_of(labels)))
+            for labels, score in all_paths(table, rows_of(graph), 2, 0.0, 1.0)
+        ]
+        lattice = fast_beam_search(model, encoded(table), [4], graph, phrases=listed, **WIDE)
+        total = lattice.get_tot_scores(use_double_scores=True, log_semiring=True)
+        every = np.logaddexp.reduce([score for _, score in wanted])
+        assert float(total[0]) == pytest.approx(every, abs=1e-4)
+        labels, score = max(wanted, key=lambda way: way[1])
+        (found,) = best_path(model, encoded(table), graph=graph, phrases=listed, **WIDE)
+        assert found == (list(labels), pytest.approx(score, abs=1e-4))
+
+
+def test_what_does_not_end_gives_its_loans_back():
+    model = table_transducer(3)
+    graph = Fsa.from_graph(word_graph(), acceptor=True)
+    only_a = encoded(tables({context: (0, 1, 0) for context in range(3)}))
+    plain = word_graph()
+    biasing = BiasingGraph([[1, 2]], 2.0)  # the word A A is said with its first A
+    listed = Listed(biasing.automaton, plain.aux_splits, plain.aux_values)
+    lattice = fast_beam_search(model, only_a, [1], graph, beam=5.0, phrases=listed)
+    assert lattice.scores.tolist() == pytest.approx([-0.5 + 2.0, -2.0], abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -210,17 +302,15 @@ def test_contexts_are_those_of_the_predictors_own_forward(size, monkeypatch):
     said = [row for n in range(size + 1) for row in itertools.product((1, 2, 3), repeat=n)]
     padded = np.array([(0,) * (size - len(row)) + row for row in said])
     order = np.random.default_rng(0).permutation(len(said))
+    keys = np.array([*histories_of(torch.from_numpy(padded)), None], object)[:-1]
     for part in (order[:3], order[2:9], order):
-        found = contexts.outputs(padded[part])
+        found = contexts.outputs(keys[part])
         for row, place in zip(found, part):
             with torch.no_grad():
                 wanted = predictor(torch.tensor([[0, *said[place]]]))[0, -1]
             assert torch.allclose(row, wanted, atol=1e-6)
     assert len(contexts) == len(said)
-    monkeypatch.setattr("neve.decoding.transducer.fast_beam.MOST_CONTEXTS", 1)
-    contexts.outputs(np.array([[0] * size]))
-    assert len(contexts) == len(said)  # nothing was new
-    contexts._clear()
-    contexts.outputs(padded[:2])
-    contexts.outputs(padded[2:4])
+    monkeypatch.setattr("neve.decoding.transducer.histories.MOST_CONTEXTS", 1)
+    contexts.outputs(keys[:2])
+    contexts.outputs(keys[2:4])
     assert len(contexts) == 2  # forgotten when there were too many

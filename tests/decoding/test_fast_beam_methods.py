@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from table_transducer import encoded, table_transducer
+from tiny_lms import unigram_arpa
 
 from neve.cli.decode import graph_path
 from neve.cli.main import main
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.transducer.fast_beam_methods import load_LG
+from neve.decoding.transducer.histories import Contexts
 from neve.errors import ConfigError
 from neve.graphs import GraphConfig, build_graph, save_graph
 from neve.lang import Lang, LangConfig, build_lang
@@ -47,8 +49,7 @@ def recognizer_of(lang, graph=None, **changes):
     table = table_transducer(lang.num_tokens)
     changes = {"method": "fast-beam", **changes}
     made = Recognizer(model, lang, graph, DecodingConfig(**changes), 0.01)
-    made.method.model = made.method.seen.model = table
-    made.method.seen.size = 1
+    made.method.model, made.method.contexts = table, Contexts(table, torch.device("cpu"))
     return made
 
 
@@ -148,6 +149,50 @@ def test_partial_results_are_marked(lang):
             outputs, lengths
         )
         assert none.words == [] and none.score == -1e30 and not none.partial
+
+
+def test_listed_phrases_are_of_tokens_or_of_the_words_of_the_graph(lang, tmp_path):
+    # the word A is heard with 0.6, B with 0.4
+    outputs, lengths = spoken(lang, {"▁": 1.0}, {"A": 0.6, "B": 0.4}), np.array([2])
+    (tmp_path / "phrases.txt").write_text("B\n")
+    listed = {"phrases": str(tmp_path / "phrases.txt")}
+    graph = LG_of(lang, {"AB": 1.0, "A": 1.0, "B": 1.0})
+    # two tokens, or one word, whose costs are those of A
+    for count, cost, changes in ((2, 0.0, {}), (1, 1.25, {"fast_beam_graph": "LG"})):
+        for method in ("fast-beam", "fast-beam-nbest"):
+            given = {"method": method, **changes}
+            ((plain, *_),) = recognizer_of(lang, graph, **given).search(outputs, lengths)
+            assert plain.text == "A"
+            assert plain.score == pytest.approx(np.log(0.6) - cost, abs=1e-3)
+            made = recognizer_of(lang, graph, **given, **listed)
+            for boost, text, score in ((0.1, "A", 0.6), (0.5, "B", 0.4)):
+                ((found, *_),) = made.search(outputs, lengths, Scales(phrase_boost=boost))
+                earned = count * boost * (text == "B")
+                assert found.text == text
+                assert found.score == pytest.approx(np.log(score) - cost + earned, abs=1e-3)
+
+
+def test_a_graph_LG_and_a_model_that_rescores_have_scales_of_their_own(lang, tmp_path):
+    # AB and A are heard alike; the graph says A with e^-1, AB with e^-1.5, the n-gram B with 0.6,
+    # so that taken off it makes AB the first
+    frames = [{"▁": 1.0}, {"A": 1.0}, {"B": 0.5, "-": 0.5}]
+    outputs, lengths = spoken(lang, *frames), np.array([3])
+    graph = LG_of(lang, {"AB": 1.5, "A": 1.0, "B": 1.0})
+    shares = {"▁": 0.2, "A": 0.1, "B": 0.6, "</s>": 0.1}
+    token_lm = str(unigram_arpa(tmp_path / "lm.arpa", shares))
+    made = recognizer_of(
+        lang, graph, method="fast-beam-rescoring", fast_beam_graph="LG", token_lm=token_lm, nbest=2
+    )
+    assert made.method.first_scales == ("blank_penalty", "history_scale", "word_score")
+    for scale, texts in ((0.0, ["A", "AB"]), (1.0, ["A", "AB"]), (-1.0, ["AB", "A"])):
+        (row,) = made.search(outputs, lengths, Scales(lm_scale=scale))
+        assert [one.text for one in row] == texts
+        for one in row:
+            own = np.log(0.5) - 0.25 - (1.0 if one.text == "A" else 1.5)
+            said = np.log(0.2 * 0.1 * 0.1) + np.log(0.6) * (one.text == "AB")
+            assert one.score == pytest.approx(own + scale * said, abs=1e-3)
+    (none,) = made.search(outputs, np.array([0]), Scales())
+    assert len(none) == 1 and not none[0].words
 
 
 def test_an_utterance_without_frames_says_nothing(lang):

@@ -1,6 +1,7 @@
 """Methods with lattices, on inputs small enough to be worked out by hand."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from neve.decoding.lattices import BestPath
 from neve.decoding.scales import sweep
 from neve.decoding.word_lm import NEVER, WordLm
 from neve.errors import ConfigError, NeveError
-from neve.graphs import build_graph
+from neve.graphs import BiasingGraph, build_graph
 from neve.lang import Lang, LangConfig, build_lang
 from neve.lm import read_arpa
 from neve.models import CtcModel
@@ -240,6 +241,35 @@ def test_a_sweep_searches_once_and_rescores_for_each_scale(lang, tmp_path, monke
         (1.0, 0.0, 1, 1), (1.0, 0.5, 0, 1), (1.0, 1.0, 0, 1),
         (0.5, 0.0, 1, 1), (0.5, 0.5, 0, 1), (0.5, 1.0, 0, 1),
     ]  # fmt: skip
+
+
+def test_a_sweep_makes_what_scales_need_of_graph_and_phrases_once(lang, tmp_path, monkeypatch):
+    (tmp_path / "phrases.txt").write_text("B\n")
+    phrases = str(tmp_path / "phrases.txt")
+    found = recognizer(
+        lang, method="1best", word_scores=[0.0, 1.0, -1.0], phrases=phrases,
+        phrase_boosts=[0.3, 0.6],
+    )  # fmt: skip
+    made, convert = {"graphs": 0, "boosts": 0}, lattices.Fsa.from_graph
+    boosted = BiasingGraph.with_boosts
+
+    def from_graph(*args, **options):
+        made["graphs"] += 1
+        return convert(*args, **options)
+
+    def with_boosts(self, boosts):
+        made["boosts"] += 1
+        return boosted(self, boosts)
+
+    monkeypatch.setattr(lattices, "Fsa", SimpleNamespace(from_graph=from_graph))
+    monkeypatch.setattr(BiasingGraph, "with_boosts", with_boosts)
+    scores = scores_of(lang, {"a": 0.6, "b": 0.4}, {"-": 1.0})
+    trials = sweep(found, [(scores, np.array([2]), [text]) for text in ("B", "A", "B")])
+    # six scales for three batches; each graph is made once, the list for each pair of scales
+    assert made == {"graphs": 3, "boosts": 5}
+    # B has 0.4 e^boost, A 0.6
+    tried = [(trial.scales.phrase_boost, trial.errors) for trial in trials]
+    assert tried == [(0.3, 2), (0.6, 1)] * 3
 
 
 @pytest.mark.parametrize("oov", ["unk", "error"])

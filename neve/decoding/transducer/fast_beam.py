@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neve.decoding.transducer.histories import MOST_CONTEXTS, outputs_after
+from neve.decoding.transducer.histories import Contexts
 from neve.decoding.transducer.paths import token_log_probs
 from neve.errors import ConfigError
 from neve.fsa import (
@@ -25,6 +25,7 @@ from neve.fsa import (
     RnntDecodingStreams,
     connect,
 )
+from neve.kernels.streams import Listed, ended
 
 EVERYTHING = 1e30  # a beam that keeps all that is possible
 
@@ -43,6 +44,7 @@ def fast_beam_search(
     temperature: float = 1.0,
     allow_partial: bool = True,
     contexts: Contexts | None = None,
+    phrases: Listed | None = None,
 ) -> FsaVec:
     """The lattice of each utterance of a batch.
 
@@ -62,6 +64,9 @@ def fast_beam_search(
         temperature: logits are divided by this.
         allow_partial: an utterance that nowhere can end may end anywhere.
         contexts: with what is known from other batches.
+        phrases: listed phrases, and what the arcs of the graph say; their bonuses are in the scores
+            of the arcs, and what a phrase that is only begun has earned is taken back where it
+            cannot go on, or at the end.
 
     Returns:
         N lattices without dead ends, their states in order of time, empty where there is no path.
@@ -71,13 +76,15 @@ def fast_beam_search(
     Raises:
         ConfigError: the predictor looks at all tokens.
     """
-    contexts = contexts or Contexts(model, encoder_out.device)
-    limits = (contexts.vocab_size, contexts.size, beam, max_states, max_contexts)
+    refuse_long_memory(model)
+    contexts = Contexts(model, encoder_out.device) if contexts is None else contexts
+    vocab_size = contexts.model.joiner.output.out_features
+    limits = (vocab_size, contexts.size, beam, max_states, max_contexts)
     encoded = model.joiner.project(encoder_out)
     lengths = [int(length) for length in lengths]
     with torch.inference_mode(False):  # whose tensors have no versions, which the streams look at
         graph = numbered(graph)
-    streams = [RnntDecodingStream(graph) for _ in lengths]
+    streams = [RnntDecodingStream(graph, phrases) for _ in lengths]
     begin = 0
     for end in sorted(set(lengths) - {0}):
         rows = [row for row, length in enumerate(lengths) if length >= end]
@@ -87,11 +94,11 @@ def fast_beam_search(
             shape, symbols = decoding.get_contexts()
             owners = index[shape.row_ids(1).long()].to(encoded.device)
             heard = encoded[:, frame].index_select(0, owners)
-            logits = model.joiner.join(heard, contexts.outputs(symbols.numpy()))
+            logits = model.joiner.join(heard, contexts.outputs(histories_of(symbols)))
             decoding.advance(token_log_probs(logits, blank_penalty, temperature))
         decoding.terminate_and_flush_to_streams()
         begin = end
-    return _ended(streams, lengths, limits, graph, allow_partial)
+    return _ended(streams, lengths, limits, graph, allow_partial, phrases)
 
 
 def numbered(graph: Fsa) -> Fsa:
@@ -104,80 +111,29 @@ def numbered(graph: Fsa) -> Fsa:
     return graph
 
 
-class Contexts:
-    """What a stateless predictor says after its last tokens, computed once for each context.
-
-    Args:
-        model: has `predictor` and `joiner`.
-        device: where they compute.
-
-    Raises:
-        ConfigError: the predictor looks at all tokens.
-    """
-
-    def __init__(self, model, device: torch.device):
-        self.model, self.device = model, device
-        self.size = getattr(model.predictor, "context_size", 0) or 0
-        if not self.size:
-            raise ConfigError(
-                "fast-beam needs a predictor that sees the last tokens only (model.predictor "
-                "stateless); with others take modified-beam"
-            )
-        self.vocab_size = model.joiner.output.out_features
-        self._clear()
-
-    def _clear(self) -> None:
-        self._numbers = np.empty(0, np.int64)  # of known contexts, sorted, and their rows
-        self._rows = np.empty(0, np.int64)
-        self._table = torch.empty(0, device=self.device)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @torch.inference_mode()
-    def outputs(self, contexts: np.ndarray) -> Tensor:
-        """(M, J) projected outputs after (M, size) tokens, blanks before the first."""
-        powers = self.vocab_size ** np.arange(self.size - 1, -1, -1, dtype=np.int64)
-        wanted = contexts.astype(np.int64) @ powers
-        place = self._places(wanted)
-        missing = place < 0
-        if missing.any():
-            if len(self) > MOST_CONTEXTS:
-                self._clear()
-                missing[:] = True
-            new, first = np.unique(wanted[missing], return_index=True)
-            self._add(new, contexts[missing][first])
-            place = self._places(wanted)
-        return self._table[torch.from_numpy(place).to(self.device)]
-
-    def _places(self, wanted: np.ndarray) -> np.ndarray:
-        """The rows of contexts by their numbers, -1 for those that are not known."""
-        if not len(self):
-            return np.full(len(wanted), -1)
-        near = np.searchsorted(self._numbers, wanted).clip(max=len(self) - 1)
-        return np.where(self._numbers[near] == wanted, self._rows[near], -1)
-
-    def _add(self, numbers: np.ndarray, contexts: np.ndarray) -> None:
-        begin = len(self)
-        rows = torch.empty(0, device=self.device)
-        # a history that is shorter than the context begins with one blank, and nothing before it
-        blanks = np.cumprod(contexts == 0, axis=1).sum(axis=1)
-        for count in np.unique(blanks).tolist():
-            alike = blanks == count
-            tokens = contexts[alike][:, max(0, count - 1) :]
-            found = outputs_after(self.model, torch.from_numpy(tokens).long().to(self.device))
-            if not len(rows):
-                rows = found.new_empty((len(numbers), found.shape[1]))
-            rows[torch.from_numpy(np.flatnonzero(alike)).to(self.device)] = found
-        self._table = torch.cat((self._table, rows)) if begin else rows
-        all_numbers = np.concatenate((self._numbers, numbers))
-        order = np.argsort(all_numbers)
-        self._numbers = all_numbers[order]
-        self._rows = np.concatenate((self._rows, np.arange(begin, begin + len(numbers))))[order]
+def refuse_long_memory(model) -> None:
+    """ConfigError for a predictor that looks at all tokens."""
+    if not getattr(model.predictor, "context_size", 0):
+        raise ConfigError(
+            "fast-beam needs a predictor that sees the last tokens only (model.predictor "
+            "stateless); with others take modified-beam"
+        )
 
 
-def _ended(streams, lengths, limits, graph: Fsa, allow_partial: bool) -> FsaVec:
+def histories_of(symbols: Tensor) -> list[tuple[int, ...]]:
+    """(M, size) tokens, blanks before the first, as the keys of `Contexts`: with one blank."""
+    found = []
+    for row in symbols.tolist():
+        begin = 0
+        while begin + 1 < len(row) and not row[begin] and not row[begin + 1]:
+            begin += 1
+        found.append(tuple(row[begin:]))
+    return found
+
+
+def _ended(streams, lengths, limits, graph, allow_partial, phrases) -> FsaVec:
     """The lattices, after one more frame in which nothing is said."""
+    begun = [stream.begun for stream in streams]
     vocab_size, history, _, max_states, max_contexts = limits
     wide = RnntDecodingConfig(vocab_size, history, EVERYTHING, 2 * max_states, max_contexts)
     decoding = RnntDecodingStreams(streams, wide)
@@ -190,4 +146,15 @@ def _ended(streams, lengths, limits, graph: Fsa, allow_partial: bool) -> FsaVec:
     own = ends & (arcs >= 0) & (graph.labels[arcs] == -1)
     lattices.scores = torch.where(own, graph.scores[arcs], lattices.scores)
     lattices.graph_arc = torch.where(ends & ~own, -1, lattices.graph_arc)
+    if phrases is not None:
+        places = np.flatnonzero(ends.numpy())
+        rows = np.searchsorted(lattices.arc_splits.numpy(), places, "right") - 1
+        # the states before the last frame are the last ones but the final state
+        counts = np.array([len(states) for states in begun])
+        first = np.diff(lattices.state_splits.numpy()) - 1 - counts
+        offsets = np.cumsum(counts) - counts
+        states = np.concatenate(begun)[offsets[rows] + lattices.src.numpy()[places] - first[rows]]
+        added = np.zeros(lattices.num_arcs, np.float32)
+        added[places] = ended(phrases, states, lattices.graph_arc.numpy()[places])
+        lattices.scores = lattices.scores + torch.from_numpy(added)
     return connect(lattices)

@@ -19,12 +19,14 @@ from torch import Tensor
 from neve.decoding.methods import Scales, TransducerMethod
 from neve.decoding.oracle import needed
 from neve.decoding.times import TokenSpan, words_of_spans
-from neve.decoding.transducer.fast_beam import Contexts, fast_beam_search, numbered
+from neve.decoding.transducer.fast_beam import fast_beam_search, numbered, refuse_long_memory
 from neve.decoding.transducer.paths import token_log_probs
+from neve.decoding.transducer_lms import ListRescoring
 from neve.errors import ConfigError
 from neve.fsa import Fsa, FsaVec, Graph, random_paths, shortest_path
-from neve.graphs import load_graph
+from neve.graphs import load_graph, token_biasing, word_biasing
 from neve.kernels.listed_paths import listed_paths
+from neve.kernels.streams import Listed
 from neve.kernels.structure import gather_ragged
 from neve.lang import Lang
 from neve.results import Hypothesis
@@ -63,19 +65,25 @@ class FastBeam(TransducerMethod):
 
     fuses = False  # no language models but that of the graph
     lists = False  # whether there are n-best lists
+    graph_scales = ("word_score", "lm_scale")  # those that concern a graph LG
+
+    @property
+    def biasing(self):
+        """What phrases are listed over: words of LG, else tokens."""
+        return word_biasing if self.config.fast_beam_graph == "LG" else token_biasing
 
     def __init__(self, model, lang, graph, config, frame_seconds, lm=None):
+        refuse_long_memory(model)
         super().__init__(model, lang, graph, config, frame_seconds, lm)
         for key in ("search_beam", "max_states", "max_contexts", "num_paths", "nbest_scale"):
             if not getattr(config, key) > 0:
                 raise ConfigError(f"decoding.{key}={getattr(config, key)} must be positive")
-        self.seen = Contexts(model, self.device)
         self.with_words = config.fast_beam_graph == "LG"
         if self.with_words:
             self.graph = _checked(graph, lang)
-            self.scales = (*self.scales, "word_score", "lm_scale")
+            self.scales = (*self.scales, *self.graph_scales)
         else:
-            self.graph = any_tokens(self.seen.vocab_size)
+            self.graph = any_tokens(lang.num_tokens)
         spoken = self.graph.aux_values > 0
         counts = np.concatenate(([0], np.cumsum(spoken)))
         self.said_splits = counts[self.graph.aux_splits].astype(np.int32)
@@ -84,7 +92,11 @@ class FastBeam(TransducerMethod):
 
     def scored_graph(self, scales: Scales) -> Fsa:
         """The graph with the scales that concern it."""
-        key = (scales.lm_scale, scales.word_score) if self.with_words else (1.0, 0.0)
+        heeded = self.graph_scales if self.with_words else ()
+        key = tuple(
+            getattr(scales, name) if name in heeded else plain
+            for name, plain in (("lm_scale", 1.0), ("word_score", 0.0))
+        )
         if self._scored is None or self._scored[0] != key:
             scores = key[0] * self.graph.scores + key[1] * np.diff(self.said_splits)
             scored = dataclasses.replace(self.graph, scores=scores.astype(np.float32))
@@ -96,6 +108,7 @@ class FastBeam(TransducerMethod):
 
     def first_pass(self, outputs, lengths, scales) -> Found:
         config, outputs = self.config, outputs.to(self.device)
+        favoured = self.favoured(scales)
         lattices = fast_beam_search(
             self.model_with(scales),
             outputs,
@@ -107,7 +120,8 @@ class FastBeam(TransducerMethod):
             blank_penalty=scales.blank_penalty,
             temperature=config.temperature,
             allow_partial=config.allow_partial,
-            contexts=self.seen,
+            contexts=self.contexts,
+            phrases=favoured and Listed(favoured.automaton, self.said_splits, self.said_values),
         )
         best = shortest_path(lattices)
         splits, arcs = best.arc_splits.tolist(), best.graph_arc.numpy()
@@ -191,13 +205,13 @@ class FastBeam(TransducerMethod):
         rows, frames, tokens, contexts = [], [], [], []
         for row, paths in enumerate(chosen):
             for path in paths:
-                said = [0] * self.seen.size
+                said: tuple[int, ...] = (0,)
                 for frame, token in self._tokens(path):
                     rows.append(row)
                     frames.append(frame)
                     tokens.append(token)
                     contexts.append(said)
-                    said = [*said[1:], token]
+                    said = (*said, token)[-self.contexts.size :]
         log_probs = iter(self._log_probs(found, rows, frames, tokens, contexts))
         result = []
         for partial, paths in zip(found.partial, chosen):
@@ -224,7 +238,7 @@ class FastBeam(TransducerMethod):
         for begin in range(0, len(rows), CHUNK):
             part = slice(begin, begin + CHUNK)
             heard = joiner.project(found.outputs[torch.tensor(rows[part]), frames[part]])
-            logits = joiner.join(heard, self.seen.outputs(np.array(contexts[part])))
+            logits = joiner.join(heard, self.contexts.outputs(contexts[part]))
             scores = token_log_probs(logits, found.scales.blank_penalty, self.config.temperature)
             own = scores[torch.arange(len(scores)), tokens[part]]
             emission = torch.logsumexp(scores[:, 1:], dim=-1)
@@ -282,6 +296,34 @@ class FastBeamNbestOracle(FastBeamNbest):
             order = np.argsort([each["total"] for each in errors], kind="stable")
             chosen.append(self.different([paths[place] for place in order]))
         return self.hypotheses(found, chosen)
+
+
+class FastBeamRescoring(ListRescoring, FastBeamNbest):
+    """The list of `FastBeamNbest` in a new order, of all different sequences that were sampled.
+
+    The states of the search know the last tokens only, and not what a language model has read, so
+    that the models come after it. The scores of LG are those that it was made with.
+    """
+
+    heeds_length = False
+    graph_scales = ("word_score",)  # the scale of language models is that of those which rescore
+
+    def listed(self, outputs, lengths, scales):
+        found = FastBeam.first_pass(self, outputs, lengths, scales)
+        rows = zip(found.paths, self.hypotheses(found, found.paths))
+        return [
+            [([token for _, token in self._tokens(path)], one) for path, one in zip(paths, said)]
+            for paths, said in rows
+        ]
+
+    def ranked(self, row, scales):
+        first: dict[str, Hypothesis] = {}
+        for hypothesis in super().ranked(row, scales):
+            first.setdefault(hypothesis.text, hypothesis)
+        return list(first.values()) or [Hypothesis.nothing()]
+
+    def sizes(self, found):
+        return []
 
 
 def gather_lengths(splits: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,8 @@ class Histories:
     """Histories of the tokens of a batch; node 0 is the empty one. Equal tokens, equal node.
 
     Outputs of a stateless predictor depend on the last `context_size` tokens, and are kept in
-    `contexts` from batch to batch. Those of another depend on the whole history.
+    `contexts` from batch to batch. Those of another depend on the whole history, and are kept for
+    this batch.
 
     A predictor's state is a tensor or a tuple of tensors, whose first dimension is that of the
     hypotheses.
@@ -24,16 +27,17 @@ class Histories:
         contexts: of another batch searched with the same model.
     """
 
-    def __init__(self, model, device: torch.device, contexts: Outputs | None = None):
+    def __init__(self, model, device: torch.device, contexts: Contexts | None = None):
         self.model, self.device = model, device
         self.parents, self.labels = [-1], [0]
         self.children: dict[tuple[int, int], int] = {}
         self.context_size = getattr(model.predictor, "context_size", 0) or 0
+        self.contexts = None
         if self.context_size:
-            self.contexts = Outputs() if contexts is None else contexts
+            self.contexts = Contexts(model, device) if contexts is None else contexts
             self.last = [(0,)]  # before the first blank there is nothing, not even a blank
         else:
-            self.contexts = Outputs()
+            self.after = Outputs()
             self.states = [Outputs()]  # a table for each tensor of which a state consists
 
     def extend(self, node: int, token: int) -> int:
@@ -58,29 +62,19 @@ class Histories:
 
     def outputs(self, nodes: list[int]) -> Tensor:
         """(M, J) projected outputs of the predictor after each of the histories."""
-        if not self.context_size:
-            self._advance(nodes)
-            return self.contexts.rows(nodes)
-        keys = [self.last[node] for node in nodes]
-        if len(self.contexts) > MOST_CONTEXTS:
-            self.contexts.clear()
-        missing: dict[int, dict[tuple, None]] = {}
-        for key in keys:
-            if key not in self.contexts:
-                missing.setdefault(len(key), {})[key] = None
-        for contexts in missing.values():
-            tokens = torch.tensor(list(contexts), device=self.device)
-            self.contexts.add(contexts, outputs_after(self.model, tokens))
-        return self.contexts.rows(keys)
+        if self.contexts is not None:
+            return self.contexts.outputs([self.last[node] for node in nodes])
+        self._advance(nodes)
+        return self.after.rows(nodes)
 
     def _advance(self, nodes: list[int]) -> None:
         """Compute what is missing with a predictor whose state is more than its last tokens."""
         predictor = self.model.predictor
-        if 0 not in self.contexts:
+        if 0 not in self.after:
             blank = torch.zeros(1, dtype=torch.long, device=self.device)
             output, state = predictor.step(blank, predictor.init_state(1, self.device))
             self._keep([0], output, state)
-        new = [node for node in dict.fromkeys(nodes) if node not in self.contexts]
+        new = [node for node in dict.fromkeys(nodes) if node not in self.after]
         if new:
             before = [self.parents[node] for node in new]
             state = tuple(table.rows(before) for table in self.states)
@@ -88,7 +82,7 @@ class Histories:
             self._keep(new, *predictor.step(tokens, state if len(state) > 1 else state[0]))
 
     def _keep(self, nodes: list[int], output: Tensor, state: Tensor | tuple[Tensor, ...]) -> None:
-        self.contexts.add(nodes, self.model.joiner.project_predictor(output))
+        self.after.add(nodes, self.model.joiner.project_predictor(output))
         parts = (state,) if isinstance(state, Tensor) else state
         if len(parts) > len(self.states):
             self.states = [Outputs() for _ in parts]
@@ -96,12 +90,41 @@ class Histories:
             table.add(nodes, part)
 
 
-def outputs_after(model, tokens: Tensor) -> Tensor:
-    """(M, J) projected outputs of the predictor after (M, U) tokens, all that came before."""
-    state = model.predictor.init_state(len(tokens), tokens.device)
-    for place in range(tokens.shape[1]):
-        output, state = model.predictor.step(tokens[:, place], state)
-    return model.joiner.project_predictor(output)
+class Contexts:
+    """What a stateless predictor says after its last tokens, computed once for each context.
+
+    A context is as many tokens as the predictor sees, or fewer, from the blank on with which every
+    history begins.
+
+    Args:
+        model: has `predictor`, with a `context_size`, and `joiner`.
+        device: where they compute.
+    """
+
+    def __init__(self, model, device: torch.device):
+        self.model, self.device = model, device
+        self.size = model.predictor.context_size
+        self.known = Outputs()
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    @torch.inference_mode()
+    def outputs(self, contexts: Sequence[tuple[int, ...]]) -> Tensor:
+        """(M, J) projected outputs of the predictor after each of M contexts."""
+        if len(self.known) > MOST_CONTEXTS:
+            self.known.clear()
+        missing: dict[int, dict[tuple, None]] = {}
+        for context in contexts:
+            if context not in self.known:
+                missing.setdefault(len(context), {})[context] = None
+        for new in missing.values():
+            tokens = torch.tensor(list(new), device=self.device)
+            state = self.model.predictor.init_state(len(tokens), self.device)
+            for place in range(tokens.shape[1]):
+                output, state = self.model.predictor.step(tokens[:, place], state)
+            self.known.add(new, self.model.joiner.project_predictor(output))
+        return self.known.rows(contexts)
 
 
 class Outputs:
