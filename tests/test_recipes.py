@@ -131,6 +131,15 @@ def test_the_try_of_banking_writes_beside_the_full_run():
     assert not [command for command in commands if "--paths." in command]
 
 
+def test_banking_keeps_the_options_that_its_parts_use():
+    shown = subprocess.run(["./run.sh", "--help"], capture_output=True, text=True, cwd=BANKING)
+    assert shown.returncode == 0 and shown.stdout.count("usage:") == 1
+    for words in (["--only", "7"], ["--with", "conf/tiny.yaml"]):
+        answer, commands = dry_run(BANKING, *words)
+        assert answer.returncode == 2 and not commands
+        assert "choose stages by --stage and --stop-stage" in answer.stderr
+
+
 def test_each_decoding_is_decoded_and_scored():
     answer, commands = dry_run(
         ROOT / "egs/an4/ASR", "--stage", "7", "--seeds", "0 1",
