@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.kernels import Graph
 from neve.lang.lines import read_lines
 
@@ -67,5 +67,4 @@ def tell_differences(L: Graph, G: Graph, words: Mapping[str, int], first_disambi
 
 
 def _named(names: Mapping[int, str], numbers) -> str:
-    some = [names.get(int(number), f"id {number}") for number in numbers[:NAMED]]
-    return " ".join([*some, *(["..."] if len(numbers) > NAMED else [])])
+    return named([names.get(int(number), f"id {number}") for number in numbers], NAMED)
