@@ -65,7 +65,9 @@ def write_comparison(config) -> list[str]:
     from neve.scoring import comparison, find_experiments
 
     paths = config.paths
-    compared, missing = comparison.compare(config.scoring, find_experiments(paths.experiments))
+    compared, missing = comparison.compare(
+        config.scoring, find_experiments(paths.experiments), config.text
+    )
     if missing:
         print(f"not scored yet, of those to compare: {', '.join(missing)}")
         return []

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from neve.errors import NeveError
+from neve.errors import NeveError, named
 from neve.lang import Lang, read_transcripts
 from neve.lang.lines import read_lines
 from neve.lm.arpa import ArpaLm, in_memory
@@ -58,13 +58,14 @@ def build_lm(
     def texts(paths: Sequence) -> Iterator[list[str]]:
         return spelling.spelled(_texts(paths)) if spelling else _texts(paths)
 
-    given = [_read_model(path, lexicon) for path in config.interpolate]
+    words = None if spelling else lexicon
+    given = [_read_model(path, words) for path in config.interpolate]
     alone = bool(config.arpa or config.text or (config.transcripts and transcripts))
     weights = mixture_weights(config.weights, len(given) + alone) if given else None
     with tempfile.TemporaryDirectory(prefix=".lm-", dir=out) as scratch:
         models = given
         if config.arpa:
-            models = [_read_model(config.arpa, lexicon), *given]
+            models = [_read_model(config.arpa, words), *given]
         elif alone or not given:
             known = spelling.names if spelling else lexicon.vocabulary
             vocabulary = known if config.vocabulary != "text" else []
@@ -102,9 +103,11 @@ def build_lm(
         return in_memory(model)
 
 
-def _read_model(path: str | os.PathLike, lang: Lang) -> ArpaLm:
-    """The model of an ARPA file; a warning says if its words are written in another form."""
+def _read_model(path: str | os.PathLike, lang: Lang | None) -> ArpaLm:
+    """The model of an ARPA file; a warning says if words of `lang` are there in another form."""
     model = read_arpa(path)
+    if lang is None:
+        return model
     pairs = ((word, lang.normal(word)) for word in model.words if word not in lang.words)
     other = [f"{word} for {form}" for word, form in pairs if form != word and form in lang.words]
     if other:
@@ -114,7 +117,7 @@ def _read_model(path: str | os.PathLike, lang: Lang) -> ArpaLm:
             path,
             len(other),
             len(model.words),
-            ", ".join([*other[:10], *(["..."] if len(other) > 10 else [])]),
+            named(other, 10),
         )
     return model
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from neve.errors import NeveError, named
 from neve.results import Result
+from neve.text import TextConfig, normalize
 
 from .alignment import Counts, Pair, align, count_pairs, split_characters, split_words
 from .config import ScoringConfig
@@ -216,9 +217,12 @@ class SplitScore:
 
 
 def score_results(
-    split: str, results: Iterable[Result], config: ScoringConfig | None = None
+    split: str,
+    results: Iterable[Result],
+    config: ScoringConfig | None = None,
+    text: TextConfig | None = None,
 ) -> SplitScore:
-    """Align and count every result.
+    """Align and count every result; references are brought into the normal form `text`.
 
     Raises NeveError if an utterance has no reference and the configuration does not say to skip
     it, and if nothing is left to be scored.
@@ -230,11 +234,13 @@ def score_results(
         if result.ref is None:
             skipped.append(result.id)
         else:
+            if text is not None:
+                result = replace(result, ref=normalize(result.ref, text))
             utterances.append(_score_one(result, config.cer_spaces))
     if skipped and config.missing_reference == "error":
         raise NeveError(
-            f"{split}: {len(skipped)} utterance(s) have no reference: {named(skipped, 5)}. Give them "
-            "a transcript, or leave them out with --scoring.missing-reference skip"
+            f"{split}: {len(skipped)} utterance(s) have no reference: {named(skipped, 5)}. Give "
+            "them a transcript, or leave them out with --scoring.missing-reference skip"
         )
     if not utterances:
         raise NeveError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from neve.errors import ConfigError
 from neve.results import read_results
+from neve.text import TextConfig
 
 from .alignment import Counts
 from .analysis import SplitScore, score_results
@@ -43,13 +44,14 @@ class Row:
 
 
 def compare(
-    config: ScoringConfig, experiments: Sequence[Experiment]
+    config: ScoringConfig, experiments: Sequence[Experiment], text: TextConfig | None = None
 ) -> tuple[dict[str, list[Row]], list[str]]:
     """The rows of `config.compare` for each set that all systems have, and what is still missing.
 
     Args:
         config: the `scoring` section.
         experiments: all that were scored (`find_experiments`).
+        text: the normal form of references with which they were.
 
     Returns:
         {set: rows}, and the systems of `config.compare` that have not been scored; if there are
@@ -68,13 +70,16 @@ def compare(
     missing = [config.compare[name] for name, found in systems.items() if not found]
     if missing or not systems:
         return {}, missing
-    sets = set.intersection(
-        *(set(e.summaries) for members in systems.values() for e in members)
-    )
-    return {split: _rows(config, systems, split) for split in sorted(sets)}, []
+    sets = set.intersection(*(set(e.summaries) for members in systems.values() for e in members))
+    return {split: _rows(config, systems, split, text) for split in sorted(sets)}, []
 
 
-def _rows(config: ScoringConfig, systems: Mapping[str, list[Experiment]], split: str) -> list[Row]:
+def _rows(
+    config: ScoringConfig,
+    systems: Mapping[str, list[Experiment]],
+    split: str,
+    text: TextConfig | None,
+) -> list[Row]:
     rows: list[Row] = []
     first: SplitScore | None = None
     alone = all(len(members) == 1 for members in systems.values())
@@ -82,7 +87,7 @@ def _rows(config: ScoringConfig, systems: Mapping[str, list[Experiment]], split:
         summaries = [member.summaries[split] for member in members]
         words = sum((s.words for s in summaries), Counts())
         better = reduction = None
-        scored = _scored(members[0], split, config) if alone else None
+        scored = _scored(members[0], split, config, text) if alone else None
         if not rows:
             first = scored
         else:
@@ -111,16 +116,19 @@ def _terms(summaries: Sequence[Summary]) -> TermCounts | None:
     return all_terms(all_terms(s.terms) for s in summaries)
 
 
-def _scored(member: Experiment, split: str, config: ScoringConfig) -> SplitScore | None:
+def _scored(
+    member: Experiment, split: str, config: ScoringConfig, text: TextConfig | None
+) -> SplitScore | None:
     """The utterances of a decoding; None where its results are no longer there."""
     path = Path(member.directory) / f"decode_{member.decoding}" / f"hyps-{split}.jsonl"
-    return score_results(split, read_results(path), config) if path.exists() else None
+    return score_results(split, read_results(path), config, text) if path.exists() else None
 
 
 def table_of(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and cells of the rows of one set, as text."""
     terms = any(row.terms for row in rows)
-    header = ("system", "errors / words", "WER %", "interval", "fewer errors %", "better in")
+    header = ("system", "errors / words", "WER %", "interval", "relative WER reduction %")
+    header += ("better in",)
     header += ("terms found", "recall %", "precision %") if terms else ()
     cells = []
     for row in rows:
@@ -146,8 +154,9 @@ def table_of(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]
 def about(rows: Sequence[Row]) -> str:
     """What the columns are, in a sentence or two."""
     text = (
-        f"Fewer errors: how much of the word error rate of the first row, {rows[0].name}, is gone; "
-        "better in: the share of paired bootstrap samples in which the row has fewer errors."
+        "Relative WER reduction: how much of the word error rate of the first row, "
+        f"{rows[0].name}, is gone; better in: the share of paired bootstrap samples in which the "
+        "row has fewer errors."
     )
     if any(row.terms for row in rows):
         text += " Terms: the listed ones, each place where one was said."

@@ -85,9 +85,9 @@ def write_results_md(
     `command` made the results, `versions` maps packages to versions, `revision` is git's;
     `decoding_log` defaults to `decodings.jsonl` in `exp_root`. `test_sets` names the sets whose
     decodings are counted (default: those that the log calls test sets). The lines `first` stand
-    before all tables. What stands above the
-    marker line of an existing file is kept; a file without the marker is taken to be written by
-    hand, and the results are added below it. Without one, the file begins with `title`.
+    before all tables. What stands above the marker line of an existing file is kept; a file without
+    the marker is taken to be written by hand, and the results are added below it. Without one, the
+    file begins with `title`.
 
     Raises NeveError where nothing has been scored, or a file of scores or the log is damaged.
     """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neve.costs import read_costs
 from neve.errors import NeveError, named
 from neve.progress import progress
-from neve.results import Result, iter_results
+from neve.results import iter_results
 from neve.text import TextConfig, normalize
 
 from .agreement import check_with_jiwer
@@ -56,7 +55,7 @@ def score(
     scored: dict[str, tuple[SplitScore, Summary]] = {}
     for split, path in files.items():
         results = progress(iter_results(path), what=f"scoring {split}", unit="utterances")
-        split_score = score_results(split, _normal_references(results, normal), config)
+        split_score = score_results(split, results, config, text)
         checked = check_with_jiwer(split_score, config.cer_spaces) if config.check else None
         summary = summarize(split_score, config, experiment, checked, costs.get(split), terms)
         write_files(out, split_score, summary)
@@ -73,15 +72,6 @@ def score(
         command=command,
     )
     return {split: summary for split, (_, summary) in scored.items()}
-
-
-def _normal_references(
-    results: Iterable[Result], normal: Callable[[str], str] | None
-) -> Iterator[Result]:
-    for result in results:
-        if normal is not None and result.ref is not None:
-            result = dataclasses.replace(result, ref=normal(result.ref))
-        yield result
 
 
 def _headline(summary: Summary) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 from neve.errors import ConfigError, NeveError
 from neve.lang import LangConfig, build_lang
 from neve.lm import LmConfig, build_lm, estimate, read_arpa, write_arpa
+from neve.text import TextConfig
 
 TEXT = ["yes no yes", "no no", "yes", "no yes yes no maybe", "maybe no"]
 MORE = ["november yes yes", "yes november", "no perhaps november", "november"]
@@ -128,6 +129,21 @@ def test_a_model_of_tokens(corpus, tmp_path, caplog):
     assert read_arpa(tmp_path / "phones/lm.arpa").score("Y") == pytest.approx(
         model.score("Y"), abs=1e-5
     )
+
+
+def test_tokens_are_not_words_in_another_form(corpus, tmp_path, caplog):
+    (tmp_path / "lexicon.txt").write_text("YES y\nNO n\nY y n\n")
+    (tmp_path / "text_train").write_text("u1 YES NO\nu2 NO\n")
+    files = [tmp_path / "text_train"], tmp_path / "lexicon.txt", tmp_path / "lang"
+    build_lang(LangConfig(write_pt=False), *files, text=TextConfig())
+    tokens = estimate(["y n", "n YES"], 2, discount_fallback=(0.5, 1.0, 1.5))
+    write_arpa(tokens, tmp_path / "tokens.arpa")
+    config = LmConfig(arpa=str(tmp_path / "tokens.arpa"), unit="tokens")
+    build_lm(config, [], tmp_path / "lang", tmp_path / "of_tokens")
+    assert "in another form" not in caplog.text
+    config.unit = "words"
+    build_lm(config, [], tmp_path / "lang", tmp_path / "of_words")
+    assert "1 of its 6 words are in the lang directory in another form: y for Y" in caplog.text
 
 
 def test_what_characters_cannot_spell_is_no_part_of_their_model(corpus, tmp_path):

@@ -8,6 +8,7 @@ from neve.errors import ConfigError
 from neve.results import Hypothesis, Result, Word, write_results
 from neve.scoring import ScoringConfig, find_experiments, score
 from neve.scoring.comparison import about, compare, markdown, table_of, write_comparison
+from neve.text import TextConfig
 
 REFERENCES = {"a": "THE APR IS LOW", "b": "A WIRE TRANSFER", "c": "YES YES YES"}
 SYSTEMS = {  # tag, decoding: hypotheses
@@ -20,11 +21,11 @@ ROWS = {"baseline": "general/base", "with words": "general/words", "<all>": "tun
 
 @pytest.fixture
 def scored(tmp_path):
-    """scored(*systems, seed=0): an experiments directory in which they are scored."""
+    """scored(*systems, seed=0, text=None): an experiments directory in which they are scored."""
     (tmp_path / "terms.txt").write_text("APR\nWIRE TRANSFER\n")
     config = ScoringConfig(terms=str(tmp_path / "terms.txt"), compare=ROWS, bootstrap_samples=200)
 
-    def make(*systems, seed=0):
+    def make(*systems, seed=0, text=None):
         for tag, decoding in systems:
             run = tmp_path / f"exp/{tag}-seed{seed}"
             results = [
@@ -33,7 +34,8 @@ def scored(tmp_path):
             ]
             write_results(run / f"decode_{decoding}/hyps-test.jsonl", results)
             told = {"tag": tag, "seed": str(seed), "decoding": decoding}
-            score(config, run / f"decode_{decoding}", run / f"report_{decoding}", experiment=told)
+            reports = run / f"report_{decoding}"
+            score(config, run / f"decode_{decoding}", reports, experiment=told, text=text)
         return config, find_experiments(tmp_path / "exp")
 
     return make
@@ -53,11 +55,22 @@ def test_figures_of_each_row(scored):
     assert found == [(0, 2, 0), (1, 2, 1), (2, 2, 3)]
 
 
+def test_references_have_their_normal_form(scored, monkeypatch):
+    compared, _ = compare(*scored(*SYSTEMS))
+    wanted = [row.better for row in compared["test"]]
+    for name, text in REFERENCES.items():
+        monkeypatch.setitem(REFERENCES, name, text.lower() + ".")
+    compared, _ = compare(*scored(*SYSTEMS, text=TextConfig()), TextConfig())
+    assert [row.words.errors for row in compared["test"]] == [4, 3, 1]
+    assert [row.better for row in compared["test"]] == wanted
+
+
 def test_the_table_and_the_page_have_the_figures(scored, tmp_path):
     compared, _ = compare(*scored(*SYSTEMS))
     header, cells = table_of(compared["test"])
     assert all(len(row) == len(header) for row in cells)
     assert cells[0][:3] == ("baseline", "4 / 10", "40.00") and cells[0][4] == "-"
+    assert header[4] == "relative WER reduction %"
     assert cells[2][4] == "75.0" and cells[2][-3:] == ("2 / 2", "100.00", "66.67")
     lines = markdown(compared)
     assert lines[0] == "## Compared on test"
