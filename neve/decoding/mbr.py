@@ -39,16 +39,14 @@ class MinimumBayesRisk(BestPath):
         known: dict[tuple[int, ...], list[Word]] = {}
         timed, last = [], 0.0
         for place, word in enumerate(words):
-            parts = votes.spoken[:, place]
-            much = parts >= RARE * parts.sum()
-            arcs = spoken.words.spoken[much].tolist()
-            heard = [self.heard(found, spoken, arc, known) for arc in arcs]
+            arcs, parts = voters(*votes.spoken[place], spoken.words.words == word)
+            heard = [self.heard(found, spoken, arc, known) for arc in arcs.tolist()]
             times = [(one.start, one.end) for one in heard]
-            begin, end = np.average(times, axis=0, weights=parts[much]).tolist()
+            begin, end = np.average(times, axis=0, weights=parts).tolist()
             begin = max(begin, last)  # a mean may reach into the next word's
             last = max(end, begin)
             confidence = min(1.0, float(votes.votes[2 * place + 1, word]))
-            likeliest = heard[int(parts[much].argmax())]
+            likeliest = heard[int(parts.argmax())]
             timed.append(Word(spoken.names[word], begin, last, confidence, likeliest.spoken))
         return Hypothesis(timed, -votes.risk, found.lattice.partial)
 
@@ -59,6 +57,22 @@ class MinimumBayesRisk(BestPath):
         if key not in known:
             known[key] = self.of_path(found, path, 0.0).words
         return known[key][place]
+
+
+def voters(arcs: np.ndarray, parts: np.ndarray, says: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The arcs that count for a word's times, and their weights.
+
+    Args:
+        arcs, parts: those that say the word at its place, and with which probability.
+        says: (A,) which of all arcs say it at all. Where no probability is more than 0, being too
+            small for a float, all these count, and equally.
+    """
+    total = parts.sum()
+    if not total > 0:
+        arcs = np.flatnonzero(says)
+        return arcs, np.ones(len(arcs))
+    much = parts >= RARE * total
+    return arcs[much], parts[much]
 
 
 class SpokenLattice:

@@ -28,13 +28,13 @@ class Votes(NamedTuple):
     """What the paths say at the places of a sequence.
 
     risk: the expected edit distance. votes (2Q + 1, V): the probability of each word at each
-    place, gaps at the even ones; word 0 is none. spoken (W, Q): the part of it by which each arc
-    with a word says the word of the sequence at that word's place.
+    place, gaps at the even ones; word 0 is none. spoken: for each of the Q words the arcs that say
+    it at its place, rising, and the part of its probability that each of them has.
     """
 
     risk: float
     votes: np.ndarray
-    spoken: np.ndarray
+    spoken: list[tuple[np.ndarray, np.ndarray]]
 
 
 class WordLattice:
@@ -48,9 +48,6 @@ class WordLattice:
         words: (A,) numbers below V of what they say, 0 for nothing.
         most: at most so many parts of a state are told apart; 1 is the recursion of the paper.
 
-    Attributes:
-        spoken: (W,) the arcs that say a word.
-
     Raises:
         ValueError: no path leads from the start to the end.
     """
@@ -59,7 +56,6 @@ class WordLattice:
         self.splits = np.ascontiguousarray(splits, np.int64)
         self.words = np.ascontiguousarray(words, np.int64)
         self.num_words, self.most = int(self.words.max(initial=0)) + 1, most
-        self.spoken = np.flatnonzero(self.words)
         num_states = len(self.splits) - 1
         src = np.repeat(np.arange(num_states), np.diff(self.splits))
         scores = np.ascontiguousarray(scores, np.float64)
@@ -82,9 +78,8 @@ class WordLattice:
         arrays = (splits, arcs.dst, self.words[origin], shares, places)
         mean = _distances(*arrays)
         votes = np.zeros((len(places), max(self.num_words, int(places.max()) + 1)))
-        spoken = np.zeros((len(self.spoken), len(sequence)))
-        _votes(*arrays, mean, np.searchsorted(self.spoken, origin), votes, spoken)
-        return Votes(float(mean[-1, -1]), votes, spoken)
+        said = _votes(*arrays, mean, origin, votes)
+        return Votes(float(mean[-1, -1]), votes, _summed(*said, len(sequence), len(self.words)))
 
     def _split(self, sequence) -> tuple[Arcs, np.ndarray]:
         """The lattice, its states split by distances to `sequence`; arcs and those they are of."""
@@ -262,12 +257,25 @@ def _distances(splits, dst, words, shares, places):
     return mean
 
 
-@njit(cache=True, nogil=True)
-def _votes(splits, dst, words, shares, places, mean, rows, votes, spoken):
-    """Adds the probability with which each word takes each place to `votes` and `spoken`.
+def _summed(numbers, arcs, parts, count: int, num_arcs: int):
+    """The parts of `_votes`, by the number of the word; those of one arc are added."""
+    keys, which = np.unique(numbers * num_arcs + arcs, return_inverse=True)
+    parts = np.bincount(which, parts, len(keys))
+    ends = np.searchsorted(keys, np.arange(count + 1) * num_arcs)
+    return [(keys[a:b] % num_arcs, parts[a:b]) for a, b in zip(ends, ends[1:])]
 
-    rows: of arcs that say a word, the row in `spoken`.
+
+@njit(cache=True, nogil=True)
+def _votes(splits, dst, words, shares, places, mean, origin, votes):
+    """Adds the probability with which each word takes each place to `votes`.
+
+    Returns (numbers, arcs, parts): the part of it by which an arc, as `origin` numbers them, says
+    the word of the sequence with this number, at its place. Most arcs do so at a few places only.
     """
+    size = 1 << 10
+    numbers, arcs = np.empty(size, np.int64), np.empty(size, np.int64)
+    parts = np.empty(size, np.float64)
+    count = 0
     num_states, width = len(splits) - 1, len(places) + 1
     passing = np.zeros((num_states, width))
     passing[num_states - 1, width - 1] = 1
@@ -287,7 +295,12 @@ def _votes(splits, dst, words, shares, places, mean, rows, votes, spoken):
                     passing[state, q - 1] += here[q]
                     votes[q - 1, word] += here[q]
                     if word == places[q - 1]:
-                        spoken[rows[arc], (q - 2) // 2] += here[q]
+                        if count == len(parts):
+                            numbers, arcs = grown(numbers, 2 * count), grown(arcs, 2 * count)
+                            parts = grown(parts, 2 * count)
+                        numbers[count], arcs[count] = (q - 2) // 2, origin[arc]
+                        parts[count] = here[q]
+                        count += 1
                 elif chosen[q] == PASSED:
                     here[q - 1] += here[q]
                     votes[q - 1, 0] += here[q]
@@ -296,3 +309,4 @@ def _votes(splits, dst, words, shares, places, mean, rows, votes, spoken):
     for q in range(width - 1, 0, -1):
         votes[q - 1, 0] += passing[0, q]
         passing[0, q - 1] += passing[0, q]
+    return numbers[:count], arcs[:count], parts[:count]

@@ -6,7 +6,7 @@ from small_lattices import noise, recognizer, scores_of, search, sentences, smal
 from word_lattices import all_paths, expected
 
 from neve.decoding import Scales
-from neve.decoding.mbr import SpokenLattice
+from neve.decoding.mbr import SpokenLattice, voters
 from neve.decoding.word_paths import Lattice
 from neve.errors import ConfigError
 
@@ -77,12 +77,21 @@ def test_an_arc_with_several_words_is_a_chain():
         (0.4, (1, 3, 1)), (0.6, (1, 2)),
     ]  # fmt: skip
     told = {}
-    for arc in arcs.spoken.tolist():
+    for arc in np.flatnonzero(arcs.words).tolist():
         path, place = spoken.path_through(arc)
         told.setdefault(tuple(path), []).append((place, int(arcs.words[arc])))
     assert told == {(0, 2): [(0, 1), (1, 2)], (1,): [(0, 1), (1, 3), (2, 1)]}
     words, votes = arcs.least_risk([1, 2])
     assert words == [1, 2] and votes.risk == pytest.approx(0.8)
+
+
+def test_votes_that_are_all_too_small_count_equally():
+    says = np.array([False, True, False, True])
+    arcs, weights = voters(np.array([1, 3]), np.array([0.02, 0.98]), says)
+    assert arcs.tolist() == [3] and weights.tolist() == [0.98]  # the other is rare
+    for given in (np.array([0, 2]), np.zeros(2)), (np.zeros(0, np.int64), np.zeros(0)):
+        arcs, weights = voters(*given, says)
+        assert arcs.tolist() == [1, 3] and weights.tolist() == [1.0, 1.0]
 
 
 def test_a_scale_that_makes_no_sense_is_named(lang):

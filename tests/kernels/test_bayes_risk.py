@@ -21,7 +21,9 @@ def test_the_risk_is_that_of_all_paths_and_never_above_the_best_one():
         lower += votes.risk < expected(paths, best) - 1e-9
         assert votes.votes.sum(axis=1) == pytest.approx(1.0)
         places = votes.votes[1::2][np.arange(len(found)), found]
-        assert votes.spoken.sum(axis=0) == pytest.approx(places)
+        assert [parts.sum() for _, parts in votes.spoken] == pytest.approx(places)
+        for word, (arcs, _) in zip(found, votes.spoken):
+            assert (exact.words[arcs] == word).all() and (np.diff(arcs) > 0).all()
         # where paths that meet are not told apart, it is what the paper has: no less than the risk
         assert WordLattice(*lattice, most=1).vote(found).risk >= votes.risk - 1e-9
     assert lower > 10  # the words of the best path are often not those of the least risk
@@ -59,8 +61,21 @@ def test_a_word_that_most_paths_lack_is_left_out_and_one_that_most_have_comes_in
 def test_nothing_is_said_where_that_is_likeliest():
     lattice = WordLattice([0, 2, 2], [1, 1], np.log([0.7, 0.3]), [0, 1])
     words, votes = lattice.least_risk([1])
-    assert words == [] and votes.risk == pytest.approx(0.3) and votes.spoken.shape == (1, 0)
+    assert words == [] and votes.risk == pytest.approx(0.3) and votes.spoken == []
     assert votes.votes == pytest.approx(np.array([[0.7, 0.3]]))
+
+
+def test_who_says_a_word_takes_memory_by_what_is_said():
+    # 300 words, of which each place has two arcs: of all 600 x 300 pairs those of 600 are kept
+    count = 300
+    splits = np.append(np.arange(0, 2 * count + 1, 2), 2 * count)
+    dst = np.repeat(np.arange(1, count + 1), 2)
+    words = np.column_stack([np.arange(1, count + 1), np.full(count, count + 1)]).ravel()
+    scores = np.log(np.tile([0.75, 0.25], count))
+    votes = WordLattice(splits, dst, scores, words, most=1).vote(list(range(1, count + 1)))
+    assert votes.risk == pytest.approx(0.25 * count)
+    assert [arcs.tolist() for arcs, _ in votes.spoken] == [[2 * n] for n in range(count)]
+    assert [float(parts[0]) for _, parts in votes.spoken] == pytest.approx([0.75] * count)
 
 
 def test_arcs_that_nothing_reaches_change_nothing():
