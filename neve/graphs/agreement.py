@@ -18,7 +18,7 @@ NAMED = 10  # words that a message names
 
 
 def check_ids(G: Graph, words: Mapping[str, int], path: str | os.PathLike) -> None:
-    """NeveError, naming the line of the text `path` of a G, for an id that no word has."""
+    """NeveError, naming `path`, the text of a G, and the line, for an id that no word has."""
     known = np.zeros(max(words.values(), default=0) + 2, bool)
     known[[0, *words.values()]] = True
     for labels in (G.labels, G.aux_values):
@@ -26,14 +26,16 @@ def check_ids(G: Graph, words: Mapping[str, int], path: str | os.PathLike) -> No
         strange = strange[(strange >= len(known)) | ~known[strange.clip(0, len(known) - 1)]]
         if not len(strange):
             continue
+        where = f"{path}: it"  # the text may write the number in another way, as 007
         for number, line in read_lines(path, "G"):
             fields = line.split()
             if len(fields) > 2 and str(strange[0]) in fields[2:4]:
-                raise NeveError(
-                    f"{path}:{number}: {line!r} has the word id {strange[0]}, which words.txt "
-                    f"lacks, as {len(strange)} ids of this G; were G and lang directory made "
-                    "together? (stages 3 and 4)"
-                )
+                where = f"{path}:{number}: {line!r}"
+                break
+        raise NeveError(
+            f"{where} has the word id {strange[0]}, which words.txt lacks, as {len(strange)} ids "
+            "of this G; were G and lang directory made together? (stages 3 and 4)"
+        )
 
 
 def tell_differences(L: Graph, G: Graph, words: Mapping[str, int], first_disambig: int) -> None:

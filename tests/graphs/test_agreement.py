@@ -61,6 +61,10 @@ def test_ids_that_no_word_has_are_named_with_their_line(place):
                 make()
             where = f"{path}:{number + 1}: '{lines[number]}' has the word id 999, which words.txt"
             assert str(error.value).startswith(where) and "stages 3 and 4" in str(error.value)
+    lines[number] = " ".join([*fields[:2], "0999", *fields[3:]])  # a number all the same
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(NeveError, match=rf"{path}: it has the word id 999, which words\.txt lacks"):
+        build_graph(place / "lang", path)
 
 
 def test_an_empty_grammar(place):
