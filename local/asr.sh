@@ -109,13 +109,17 @@ train_side_by_side() {
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[0-9]$ ]] || _option_error "--stage and --stop-stage take 0 to 9, not '$number'"
 done
+for number in $only; do
+  [[ $number =~ ^[0-9]$ ]] || _option_error "--only takes stages from 0 to 9, not '$number'"
+done
+[ -n "${only// /}" ] || _option_error "--only names no stage"
 [ "$stage" -le "$stop_stage" ] ||
   _option_error "there is nothing to do from --stage $stage to --stop-stage $stop_stage"
 [[ $train_jobs =~ ^[1-9][0-9]*$ ]] || _option_error "--train-jobs takes 1 or more, not '$train_jobs'"
 others=()
 for file in $config $with $lms $neural_lms $graphs $decodings; do # which may be patterns
   [ -f "$file" ] || _option_error "there is no file $file here ($PWD)"
-  [[ " $config $with " == *" $file "* ]] || others+=(--config "$file")
+  [[ " $config $with " == *" $file "* ]] || others+=(--each "$file")
 done
 
 if ! "$dry_run"; then
@@ -136,7 +140,8 @@ flags=()
 train_flags=(--num-nodes "$num_nodes")
 [ -z "$ngpu" ] || train_flags+=(--ngpu "$ngpu")
 
-# A mistake in a configuration key shows here, not hours later.
+# A mistake in a configuration key shows here, not hours later; files of which each is read alone are
+# checked alone.
 run neve config --check "${common[@]}" "${others[@]}"
 if "$dry_run" && command -v neve >/dev/null; then
   neve config --check "${common[@]}" "${others[@]}"

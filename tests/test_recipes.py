@@ -173,7 +173,7 @@ def test_each_language_model_and_graph_is_made_by_stages_4_and_5():
     ]
     assert "--ngpu 0" in commands[1 + 1 + len(lms)]
     for file in (*lms, *neural, *graphs):
-        assert f"--config {file}" in commands[0]  # a mistake in any of them shows at once
+        assert f"--each {file}" in commands[0]  # a mistake in any of them shows at once
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,28 @@ def test_each_language_model_and_graph_is_made_by_stages_4_and_5():
         (["--lms", "conf/absent/*.yaml"], "there is no file conf/absent/*.yaml"),
         (["stray"], "what is stray?"),
         (["--lm.ordr", "3"], "there is no key lm.ordr; the nearest key is lm.order"),
+        (["--only", "7 decode"], "--only takes stages from 0 to 9, not 'decode'"),
+        (["--only", "10"], "--only takes stages from 0 to 9, not '10'"),
+        (["--only", " "], "--only names no stage"),
     ],
 )
 def test_a_mistake_is_found_before_the_first_stage(words, message):
     answer, commands = dry_run(ROOT / "egs/yesno/ASR", *words)
     assert answer.returncode != 0 and message in answer.stderr
     assert len(commands) <= 1  # at most the check of the configuration
+
+
+def test_files_that_are_read_alone_are_checked_alone(tmp_path):
+    folder = ROOT / "egs/an4/ASR"
+    wrong, right = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    wrong.write_text("decoding: {method: bream}\n")
+    right.write_text("decoding: {method: beam}\n")  # read after the other, it would hide that
+    words = ("--stage", "7", "--stop-stage", "7", "--seeds", "0", "--decodings")
+    answer, commands = dry_run(folder, *words, f"{wrong} {right}")
+    assert answer.returncode == 1 and len(commands) == 1
+    assert f"{wrong}: decoding.method: 'bream' is not one of" in answer.stderr
+    answer, commands = dry_run(folder, *words, str(right))
+    assert answer.returncode == 0 and len(commands) == 2
 
 
 def test_help_of_the_default_recipe():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from neve.cli.main import load_config
 from neve.config import option, to_dict
 from neve.data.config import AugmentConfig, DataConfig
 from neve.decoding.config import DecodingConfig
@@ -88,10 +89,21 @@ USES = tuple(Config.__dataclass_fields__)
 
 def add_arguments(parser) -> None:
     """`neve config --check` says only what is wrong."""
-    parser.add_argument("--check", action="store_true", help="check only, print nothing")
+    add = parser.add_argument
+    add("--check", action="store_true", help="check only, print nothing")
+    add(
+        "--each",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="check also what the configuration becomes with this file of keys; several are each "
+        "checked alone",
+    )
 
 
 def run(config: Config, args) -> None:
     """Print the configuration that the files and the command line make."""
+    for file in args.each:
+        load_config(args.config, args.overrides, [file])
     if not args.check:
         print(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), end="")

@@ -92,18 +92,24 @@ def run_verb(verb: str, argv: list[str]) -> int:
     if hasattr(module, "run_alone"):  # a verb that takes its configuration from a model directory
         module.run_alone(args, overrides)
         return 0
+    args.overrides = overrides
     config = load_config(args.config, overrides)
     module.run(config, args)
     return 0
 
 
-def load_config(files: Sequence[str], overrides: Sequence[tuple[str, str]]):
-    """The root configuration; `conf/default.yaml` of the working directory if no file is named."""
+def load_config(
+    files: Sequence[str], overrides: Sequence[tuple[str, str]], further: Sequence[str] = ()
+):
+    """The root configuration; `conf/default.yaml` of the working directory if no file is named.
+
+    further: files that are read after these.
+    """
     from neve.cli.config import Config
 
     if not files and Path("conf/default.yaml").exists():
         files = ["conf/default.yaml"]
-    return load(Config, files, overrides)
+    return load(Config, [*files, *further], overrides)
 
 
 def split_overrides(
