@@ -65,8 +65,8 @@ class BestPath(GraphMethod):
 
     @property
     def pruning(self) -> str:
-        """Of lattices, see `neve.fsa.intersect_dense_pruned`; the real k2 has but its own, which
-        `within_beam` makes exact."""
+        """Of lattices without phrases, see `neve.fsa.intersect_dense_pruned`; the real k2 has but
+        its own, which `within_beam` makes exact. Those with phrases are never the real k2's."""
         return "k2" if backend_name("cpu") == "k2" else "exact"
 
     @property
@@ -149,7 +149,6 @@ class BestPath(GraphMethod):
     def _lattices(self, scores, lengths, rows, partial, favoured: BiasingGraph | None) -> FsaVec:
         config = self.config
         beams = config.search_beam, config.output_beam, config.min_active, config.max_active
-        options = {"allow_partial": partial, "pruning": self.pruning}
         _, graph, fsa = self._scored
         if favoured is not None:
             rows = np.array(rows)
@@ -159,10 +158,11 @@ class BestPath(GraphMethod):
                 scores[rows],
                 np.asarray(lengths)[rows],
                 *beams,
-                **options,
+                allow_partial=partial,
             )
         segments = [[row, 0, int(lengths[row])] for row in rows]
         dense = DenseFsaVec(torch.from_numpy(scores), torch.tensor(segments, dtype=torch.int32))
+        options = {"allow_partial": partial, "pruning": self.pruning}
         found = intersect_dense_pruned(fsa, dense, *beams, **options)
         return found if self.pruning == "exact" else within_beam(found, config.output_beam)
 

@@ -14,6 +14,7 @@ from neve.cli.config import Config
 from neve.config import load
 from neve.decoding import DecodingConfig, Recognizer, Scales
 from neve.decoding.by_name import CTC, TRANSDUCER
+from neve.decoding.lattices import BestPath
 from neve.decoding.phrases import PhraseBonus
 from neve.decoding.scales import sweep
 from neve.decoding.transducer import greedy_search, modified_beam_search
@@ -123,6 +124,17 @@ def test_a_listed_phrase_survives_beams_that_would_prune_it(lang, listed, method
     recognizer = with_ctc(lang, method=method, phrases=listed("B C"), **narrow)
     assert best_of(recognizer, scores, Scales(phrase_boost=1.6)).text.upper() == "B C"
     assert best_of(recognizer, scores, Scales(phrase_boost=1.3)).text.upper() == "A C"
+
+
+def test_lattices_with_phrases_are_pruned_exactly_whatever_the_backend(lang, listed, monkeypatch):
+    torch.manual_seed(0)
+    scores = (torch.randn(1, 40, lang.num_tokens) * 2).log_softmax(-1).numpy()
+    options = {"method": "nbest", "phrases": listed("B C"), "output_beam": 2.0}
+    method, sizes = with_ctc(lang, **options).method, []
+    for pruning in ("exact", "k2"):
+        monkeypatch.setattr(BestPath, "pruning", pruning)
+        sizes.append(method.sizes(method.first_pass(scores, np.array([40]), Scales())))
+    assert sizes[0] == sizes[1]
 
 
 def test_a_path_that_could_not_end_has_its_phrases_too(lang, listed, tmp_path):

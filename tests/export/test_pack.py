@@ -114,6 +114,17 @@ def test_a_graph_that_was_not_packed_is_asked_for(parts):
         load_packed(parts["out"], [("decoding.method", "graph")])
 
 
+def test_a_graph_LG_is_not_searched_with_ctc(joined, tmp_path):
+    word = Lang.load(joined["ctc_lang"]).words["AB"]
+    (tmp_path / "G.fst.txt").write_text(f"0 1 {word} {word} 0.5\n1 0\n")
+    LG = build_graph(joined["ctc_lang"], tmp_path / "G.fst.txt", GraphConfig(kind="LG"))
+    save_graph(LG, tmp_path / "graph", "LG")
+    pack(**{**joined, "graph": tmp_path / "graph/LG"})
+    for method in ("graph", "nbest"):
+        with pytest.raises(ConfigError, match=rf"method {method}: the graph has no arcs for blank"):
+            load_packed(joined["out"], [("decoding.method", method)])
+
+
 def test_a_packed_transducer_transcribes(joined, tmp_path):
     pack(**joined)
     soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(size=8000) * 0.1, 8000)

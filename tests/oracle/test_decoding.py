@@ -65,6 +65,7 @@ def words_graph(rng, classes: int, states: int = 10, arcs: int = 40) -> Graph:
     src = np.concatenate((rng.integers(0, states - 1, arcs), np.arange(states - 1)))
     ends = np.arange(len(src)) >= arcs
     labels = np.where(ends, -1, rng.integers(0, classes, len(src)))
+    labels[0] = 0  # as every graph for CTC has blanks
     dst = np.where(ends, states - 1, rng.integers(0, states - 1, len(src)))
     words = rng.integers(1, 5, len(src)) * (rng.random(len(src)) < 0.5)
     order = np.argsort(src, kind="stable")
