@@ -28,6 +28,7 @@ from neve.errors import ConfigError
 from neve.files import atomic_open
 from neve.fsa import Graph
 from neve.graphs import load_graph, spoken_words
+from neve.kernels.threads import limit_threads
 from neve.lang import Lang
 from neve.models import load_model
 from neve.results import Result, write_results
@@ -72,6 +73,7 @@ def decode(
     options = config.decoding
     if options.threads:
         torch.set_num_threads(options.threads)
+    limit_threads(options.threads)
     symbols = Lang.load(lang)
     ctc_symbols = Lang.load(ctc_lang or lang)
     model = load_model(

@@ -17,6 +17,7 @@ from neve.decoding.rescoring import WholeLatticeRescoring
 from neve.errors import ConfigError, NeveError
 from neve.frontend import FeatureConfig
 from neve.graphs import GraphConfig, build_graph, save_graph
+from neve.kernels import threads, token_passing, totals
 from neve.lang import Lang, LangConfig, build_lang
 from neve.models import CtcModel, ModelConfig, TransducerModel
 from neve.results import read_results
@@ -85,7 +86,7 @@ def test_every_set_has_its_file_of_results(run):
     counts, scales, out = run()
     assert counts == {"dev": 2, "test": 1}
     plain = {"acoustic_scale": 1.0, "word_score": 0.0, "blank_penalty": 0.0, "lm_scale": 1.0}
-    plain |= {"lodr_scale": -0.1, "ilm_scale": 0.0, "phrase_boost": 1.0}
+    plain |= {"lodr_scale": -0.1, "ilm_scale": 0.0, "phrase_boost": 1.0, "history_scale": 1.0}
     heeded = ["acoustic_scale", "word_score", "blank_penalty"]
     assert scales == {**plain, "heeded": heeded, "chosen_on": []}
     first, second = read_results(out / "hyps-dev.jsonl")
@@ -211,6 +212,28 @@ def test_what_each_set_took_is_written_without_the_choice_of_scales(run, monkeyp
 def test_the_language_models_of_a_decoding_are_named(keys, names):
     given = [(key if "." in key else f"decoding.{key}", value) for key, value in keys.items()]
     assert lm_names(load_config([], given)) == names
+
+
+def test_all_kernels_heed_the_threads_that_are_given(run, monkeypatch):
+    monkeypatch.setattr(threads, "_most", 0)  # as it was, when this is over
+    monkeypatch.setattr(threads.numba.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda process: range(4))
+    before, used = torch.get_num_threads(), set()
+    plain = threads.num_threads
+
+    def seen():
+        used.add(plain())
+        return plain()
+
+    for module in (threads, token_passing, totals):
+        monkeypatch.setattr(module, "num_threads", seen)
+    try:
+        for given, most in ((0, 4), (1, 1), (2, 2), (9, 4)):
+            used.clear()
+            _, _, out = run(method="nbest", threads=given)
+            assert used == {most} and costs.read_costs(out)["dev"].threads == given
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_costs_that_are_damaged_are_named(tmp_path):
