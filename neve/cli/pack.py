@@ -11,6 +11,7 @@ from neve.decoding.config import (
     LIST_RESCORING_METHODS,
     LM_METHODS,
     RESCORING_METHODS,
+    refuse_idle_lms,
 )
 from neve.errors import ConfigError
 
@@ -21,6 +22,7 @@ USES = ("tag", "paths")
 def run(config, args) -> None:
     """Stage 9."""
     check_method(config.decoding)
+    refuse_idle_lms(config.decoding)
     paths = config.paths
     sources = {
         "weights": Path(paths.exp) / config.decoding.checkpoint,
@@ -59,7 +61,7 @@ def check_method(decoding) -> None:
             ("nbest-oracle", "lattice-oracle", "fast-beam-nbest-oracle"), "the reference texts"
         ),
         "neural-rescoring": "decoding.neural_lm",
-        **dict.fromkeys(LIST_RESCORING_METHODS, "decoding.neural_lm or decoding.token_lm"),
+        **dict.fromkeys(LIST_RESCORING_METHODS, "decoding.neural_lm, rescore_lm or token_lm"),
         "attention-rescoring": "the attention decoder",
     }
     missing = needs.get(decoding.method)

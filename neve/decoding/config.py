@@ -33,7 +33,7 @@ FUSION_METHODS = ("greedy", "modified-beam", "beam")
 LIST_RESCORING_METHODS = ("modified-beam-rescoring", "beam-rescoring", "fast-beam-rescoring")
 # The keys that name language models, and the methods that have a use for them.
 LM_METHODS = {
-    "rescore_lm": RESCORING_METHODS,
+    "rescore_lm": (*RESCORING_METHODS, *LIST_RESCORING_METHODS),
     "neural_lm": ("neural-rescoring", *FUSION_METHODS, *LIST_RESCORING_METHODS),
     "token_lm": (*FUSION_METHODS, *LIST_RESCORING_METHODS),
 }
@@ -59,16 +59,16 @@ class DecodingConfig:
         "decoding graph; ctc-greedy, the best token of each frame; ctc-prefix-beam, the most "
         "probable tokens. Of transducers: greedy; modified-beam, a token at most in each frame; "
         "beam, any number of them, slow; modified-beam-rescoring and beam-rescoring, their n-best "
-        "lists with neural_lm or token_lm. For a CTC model greedy is ctc-greedy. With a lattice, "
-        "of CTC: ctc-lattice, tokens alone; 1best, its best path; nbest, the best words of sampled "
-        "paths; nbest-oracle and lattice-oracle, those nearest to the reference; nbest-rescoring "
-        "and whole-lattice-rescoring, with a larger n-gram; mbr, the least expected word errors; "
-        "neural-rescoring and attention-rescoring, the n-best list with a neural LM, or with the "
-        "model's attention decoder. With a lattice, of transducers: fast-beam, the best path of "
-        "tokens, or of words of the graph LG (fast_beam_graph), a token at most in each frame; "
-        "fast-beam-nbest, the best of sampled paths, all alignments summed; "
-        "fast-beam-nbest-oracle, that nearest to the reference; fast-beam-rescoring, their list "
-        "with neural_lm or token_lm",
+        "lists with neural_lm, token_lm or rescore_lm. For a CTC model greedy is ctc-greedy. With "
+        "a lattice, of CTC: ctc-lattice, tokens alone; 1best, its best path; nbest, the best words "
+        "of sampled paths; nbest-oracle and lattice-oracle, those nearest to the reference; "
+        "nbest-rescoring and whole-lattice-rescoring, with a larger n-gram; mbr, the least "
+        "expected word errors; neural-rescoring and attention-rescoring, the n-best list with a "
+        "neural LM, or with the model's attention decoder. With a lattice, of transducers: "
+        "fast-beam, the best path of tokens, or of words of the graph LG (fast_beam_graph), a "
+        "token at most in each frame; fast-beam-nbest, the best of sampled paths, all alignments "
+        "summed; fast-beam-nbest-oracle, that nearest to the reference; fast-beam-rescoring, their "
+        "list with neural_lm, token_lm or rescore_lm",
         choices=(
             "ctc-greedy",
             "ctc-prefix-beam",
@@ -106,17 +106,20 @@ class DecodingConfig:
     )
     max_states: int = option(64, "states that the fast-beam methods keep at most in each frame")
     max_contexts: int = option(
-        8, "last tokens of hypotheses, as many as the predictor sees, that they keep at most"
+        8,
+        "different endings of hypotheses, of as many tokens as the predictor sees, that the "
+        "fast-beam methods keep at most in each frame; each may have several states",
     )
     rescore_lm: str = option(
-        "", "the larger n-gram of the rescoring methods: an ARPA file (.arpa, .gz) or a G.fst.txt"
+        "",
+        "an n-gram of words, an ARPA file (.arpa, .gz) or a G.fst.txt: the larger one of "
+        "nbest-rescoring and whole-lattice-rescoring, or what rescores a transducer's lists",
     )
     lm_scales: list[float] = option(
         [1.0],
         "weights of rescore_lm, whose scores take the place of those of the graph's own G, of the "
-        "graph LG of fast-beam, or of "
-        "neural_lm, token_lm or the attention decoder, whose scores are added; of several, chosen "
-        "on the dev sets likewise",
+        "graph LG of fast-beam, or of neural_lm, token_lm, the attention decoder or a transducer's "
+        "rescore_lm, whose scores are added; of several, chosen on the dev sets likewise",
     )
     neural_lm: str = option(
         "",
@@ -127,12 +130,14 @@ class DecodingConfig:
     token_lm: str = option(
         "",
         "an n-gram over a transducer's tokens, the ARPA file of `neve lm --lm.unit tokens`: for "
-        "the methods of a transducer, alone (lm_scales) or beside neural_lm (lodr_scales)",
+        "the methods of a transducer, alone (lm_scales) or beside neural_lm or rescore_lm "
+        "(lodr_scales)",
     )
     lodr_scales: list[float] = option(
         [-0.1],
-        "weights of token_lm beside neural_lm; negative ones take off what the transducer has "
-        "learnt of its training text (LODR); of several, chosen on the dev sets likewise",
+        "weights of token_lm beside neural_lm or rescore_lm; negative ones take off what the "
+        "transducer has learnt of its training text (LODR); of several, chosen on the dev sets "
+        "likewise",
     )
     ilm_scales: list[float] = option(
         [0.0],
@@ -163,7 +168,11 @@ class DecodingConfig:
         "the decoding.name of another decoding of this training, whose acoustic_scale, word_score "
         "and blank_penalty are taken, those that its method heeds; others are as said here",
     )
-    beam: int = option(4, "hypotheses that ctc-prefix-beam, modified-beam and beam keep")
+    beam: int = option(
+        4,
+        "hypotheses that ctc-prefix-beam, modified-beam, beam and their rescoring keep in each "
+        "frame, and end with",
+    )
     blank_penalties: list[float] = option(
         [0.0],
         "taken from a transducer's logit of blank, or CTC's log-probability of it: more makes "
@@ -178,7 +187,9 @@ class DecodingConfig:
     temperature: float = option(1.0, "a transducer's logits are divided by this")
     max_symbols: int = option(1, "tokens that greedy takes at most in a frame of a transducer")
     length_norm: bool = option(
-        True, "modified-beam and beam give the hypothesis with the best score per token"
+        True,
+        "modified-beam, beam and their rescoring order the hypotheses that they end with by score "
+        "/ (tokens + 1), and not by score",
     )
     nbest: int = option(1, "hypotheses of an utterance in the results, at most")
     chunk_size: int = option(
@@ -202,7 +213,10 @@ def searches_graph(config: DecodingConfig) -> bool:
 
 
 def refuse_idle_lms(config: DecodingConfig, method: str = "") -> None:
-    """ConfigError for a language model that `method` (that of `config`) has no use for."""
+    """ConfigError for language models, or scales of them, that `method` has no use for.
+
+    method: that of `config`, if it is not given.
+    """
     method = method or config.method
     for key, methods in LM_METHODS.items():
         if getattr(config, key) and method not in methods:
@@ -210,3 +224,21 @@ def refuse_idle_lms(config: DecodingConfig, method: str = "") -> None:
                 f"decoding.{key}: method {method} has no use for it; those that have are "
                 f"{', '.join(methods)}"
             )
+    if config.rescore_lm and config.neural_lm:
+        raise ConfigError(
+            "decoding.rescore_lm and neural_lm would have one weight, lm_scales; give one of them"
+        )
+    plain = DecodingConfig()
+    beside = config.neural_lm or config.rescore_lm
+    if config.lodr_scales != plain.lodr_scales and not (config.token_lm and beside):
+        raise ConfigError(
+            "decoding.lodr_scales: they weigh decoding.token_lm beside another language model, "
+            "decoding.neural_lm or rescore_lm, and one of the two is not given; the weights of a "
+            "single one are lm_scales"
+        )
+    fused = method in FUSION_METHODS and (config.neural_lm or config.token_lm)
+    if config.ilm_scales != plain.ilm_scales and not fused:
+        raise ConfigError(
+            f"decoding.ilm_scales: method {method} has no use for them here; they are for "
+            f"{', '.join(FUSION_METHODS)}, with decoding.neural_lm or decoding.token_lm"
+        )

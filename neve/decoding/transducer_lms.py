@@ -11,17 +11,19 @@ from neve.decoding.neural_lm import NeuralLm
 from neve.decoding.token_ngram import TokenNgram
 from neve.decoding.transducer.fusion import Fusion, InternalFusion, NgramFusion, Part, Sum
 from neve.decoding.transducer.paths import normed
+from neve.decoding.word_lm import SentenceLm
 from neve.errors import ConfigError
 from neve.lang import Lang
 from neve.results import Hypothesis
 
 
 class TransducerLms:
-    """Those that `decoding.neural_lm` and `decoding.token_lm` name; none is fine.
+    """Those that `decoding.neural_lm`, `rescore_lm` and `token_lm` name; none is fine.
 
     Attributes:
-        scales: names of the `Scales` that they heed. The n-gram alone has the LM's scale; beside
-            the neural LM it has LODR's.
+        main: the neural LM or, for a list, the n-gram of words; perhaps neither.
+        scales: names of the `Scales` that they heed. The n-gram of tokens alone has the LM's scale;
+            beside the main one it has LODR's.
 
     Args:
         model, lang, config: as for `Method`.
@@ -35,22 +37,25 @@ class TransducerLms:
 
     def __init__(self, model, lang: Lang, config: DecodingConfig, device, fused: bool = True):
         self.transducer, self.lang = model, lang
-        self.neural = self.ngram = None
+        self.neural = self.words = self.ngram = None
+        if config.rescore_lm and not fused:
+            self.words = SentenceLm(config.rescore_lm, lang)
         if config.neural_lm:
             self.neural = NeuralLm(config.neural_lm, device)
             if fused or self.neural.units.unit != "words":
                 self.neural.require_tokens_of(lang)
         if config.token_lm:
             self.ngram = TokenNgram.read(config.token_lm, lang)
+        self.main = self.neural or self.words
         self.scales: tuple[str, ...] = ()
-        if self.neural or self.ngram:
+        if self.main or self.ngram:
             self.scales = (*(("ilm_scale",) if fused else ()), "lm_scale")
-        if self.neural and self.ngram:
+        if self.main and self.ngram:
             self.scales += ("lodr_scale",)
 
     def ngram_scale(self, scales) -> float:
-        """What the n-gram's log-probabilities are multiplied by."""
-        return scales.lodr_scale if self.neural else scales.lm_scale
+        """What the log-probabilities of the n-gram of tokens are multiplied by."""
+        return scales.lodr_scale if self.main else scales.lm_scale
 
     def fusion(self, scales) -> Part | None:
         """What a search of one batch adds; None where that is nothing."""
@@ -70,23 +75,25 @@ class TransducerLms:
             tokens: of each hypothesis.
             said: the hypotheses, for a model of words.
         """
-        neural, ngram = [0.0] * len(tokens), [0.0] * len(tokens)
-        if self.neural and tokens:
+        main, ngram = [0.0] * len(tokens), [0.0] * len(tokens)
+        words = [[word.text for word in hypothesis.words] for hypothesis in said]
+        if self.words:
+            main = self.words.score(words)
+        elif self.neural and tokens:
             if self.neural.units.unit == "words":
-                words = ([word.text for word in hypothesis.words] for hypothesis in said)
                 spelled = [self.neural.units.encode(each) for each in words]
             else:
                 spelled = [list(each) for each in tokens]
-            neural = self.neural.model.score(spelled).tolist()
+            main = self.neural.model.score(spelled).tolist()
         if self.ngram:
             ngram = [self.ngram.score(each) for each in tokens]
-        return [LmScores(*both) for both in zip(neural, ngram)]
+        return [LmScores(*both) for both in zip(main, ngram)]
 
 
 class LmScores(NamedTuple):
     """What the language models say of a hypothesis."""
 
-    neural: float
+    main: float
     ngram: float
 
 
@@ -116,7 +123,8 @@ class ListRescoring:
         if not self.lms.scales:
             raise ConfigError(
                 f"decoding.method {config.method} needs decoding.neural_lm, a model directory of "
-                "`neve train-lm`, or decoding.token_lm, an ARPA file of `neve lm --lm.unit tokens`"
+                "`neve train-lm`, decoding.rescore_lm, an n-gram of words, or decoding.token_lm, "
+                "an ARPA file of `neve lm --lm.unit tokens`"
             )
 
     @property
@@ -144,9 +152,9 @@ class ListRescoring:
     def ranked(self, row: list[Listed], scales) -> list[Hypothesis]:
         """The hypotheses of an utterance with their new scores, the best first."""
         scored = []
-        for tokens, hypothesis, (neural, ngram) in row:
+        for tokens, hypothesis, (main, ngram) in row:
             score = hypothesis.score + self.lms.ngram_scale(scales) * ngram
-            score += scales.lm_scale * neural if self.lms.neural else 0.0
+            score += scales.lm_scale * main if self.lms.main else 0.0
             rank = normed(score, tokens, self.heeds_length and self.config.length_norm)
             scored.append((rank, dataclasses.replace(hypothesis, score=score)))
         return [hypothesis for _, hypothesis in sorted(scored, key=lambda one: -one[0])]

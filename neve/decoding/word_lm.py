@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,15 @@ from neve.errors import NeveError
 from neve.fsa import Graph
 from neve.graphs import build_G
 from neve.lang import Lang
+from neve.lm import read_arpa
+from neve.lm.arpa import BOS, EOS
+from neve.lm.perplexity import numbered, score_tokens
 
-NEVER = -99.0 * math.log(10.0)  # of a word that the model lacks: what ARPA files write for never
+LOG10 = math.log(10.0)
+NEVER = -99.0 * LOG10  # of a word that the model lacks: what ARPA files write for never
 END = -1
+NO_WORD = 1 << 30  # the id of a word that words.txt lacks
+ARPA_SUFFIXES = (".arpa", ".gz")
 
 
 class WordLm:
@@ -59,7 +66,7 @@ class WordLm:
         Scores are multiplied by scale. Raises NeveError naming a file that cannot be read.
         """
         path = Path(path)
-        if path.suffix in (".arpa", ".gz"):
+        if path.suffix in ARPA_SUFFIXES:
             from neve.lm import arpa_to_fst
 
             with tempfile.TemporaryDirectory() as scratch:
@@ -122,3 +129,43 @@ class WordLm:
         if place == len(self._keys) or self._keys[place] != key:
             return None
         return int(self._dst[place]), float(self._scores[place])
+
+
+class SentenceLm:
+    """What an n-gram of words says of sentences as they are written.
+
+    An ARPA file has words of its own, whatever words.txt has; a G has those of `lang`. Words that
+    it lacks are its unknown word, or as improbable as `NEVER`.
+
+    Args:
+        path: an ARPA file (.arpa, .gz), or the text of a G.
+        lang: of which the G is.
+
+    Raises:
+        NeveError: the file cannot be read; it is named.
+    """
+
+    def __init__(self, path: str | os.PathLike, lang: Lang):
+        self.words = lang.words
+        self.arpa = self.graph = None
+        if Path(path).suffix in ARPA_SUFFIXES:
+            self.arpa = read_arpa(path)
+        else:
+            self.graph = WordLm.read(path, lang)
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> list[float]:
+        """The log-probabilities of sentences, given as their words, ends included."""
+        if self.graph is not None:
+            numbers = ((self._number(word) for word in words) for words in sentences)
+            return [self.graph.score(ids) for ids in numbers]
+        totals: list[float] = []
+        for tokens, _ in numbered(self.arpa, sentences):
+            found = score_tokens(self.arpa, tokens)[0] * LOG10
+            found = np.where(np.isfinite(found), found, NEVER)
+            found[tokens == self.arpa.ids.get(BOS, NO_WORD)] = 0.0
+            ends = np.flatnonzero(tokens == self.arpa.ids[EOS])
+            totals += np.add.reduceat(found, np.concatenate(([0], ends[:-1] + 1))).tolist()
+        return totals
+
+    def _number(self, word: str) -> int:
+        return self.words[word] if word in self.words else NO_WORD

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neve.errors import NeveError
+from neve.errors import ConfigError, NeveError
 from neve.fsa import compose_determinize_minimize, graph_from_openfst_text, read_text
 from neve.graphs.agreement import check_ids, tell_differences
 from neve.graphs.arcs import Arcs
@@ -108,6 +108,11 @@ def build_graph(
 ) -> Graph:
     """The graph that config.kind asks for; HLG, LG need a G, as a file or a graph (`make_G`)."""
     config = config or GraphConfig()
+    if config.unk_score and (config.kind == "H" or not has_unknown_model(lang_dir)):
+        raise ConfigError(
+            f"graph.unk_score: in a graph {config.kind} of {lang_dir} the unknown word is not said "
+            "as a model of its own says; leave it 0, or set lang.unk_model (stage 3)"
+        )
     if config.kind == "H":
         tokens = read_symbols(Path(lang_dir) / "tokens.txt")
         return build_H(_first_disambig(tokens, lang_dir, "tokens.txt") - 1, config)

@@ -202,7 +202,7 @@ def launched(tmp_path, monkeypatch):
         (["modified-beam"], ""),
         (["modified-beam", "--decoding.neural-lm", "lm"], "needs decoding.neural_lm"),
         (["beam", "--decoding.token-lm", "lm.arpa"], "needs decoding.token_lm, which"),
-        (["beam-rescoring"], "needs decoding.neural_lm or decoding.token_lm"),
+        (["beam-rescoring"], "needs decoding.neural_lm, rescore_lm or token_lm"),
     ],
 )
 def test_what_a_model_directory_cannot_decode_is_not_packed(

@@ -17,6 +17,7 @@ from neve.decoding.scales import sweep
 from neve.decoding.token_ngram import TokenNgram
 from neve.decoding.transducer import beam_search, fusion, greedy_search, modified_beam_search
 from neve.decoding.transducer.fusion import Fusion, InternalFusion, NgramFusion, Sum
+from neve.decoding.word_lm import SentenceLm
 from neve.errors import ConfigError
 from neve.lang import Lang, LangConfig, build_lang
 from neve.lm import estimate, write_arpa
@@ -149,6 +150,67 @@ def test_a_list_may_be_rescored_by_a_model_of_words(lang, tmp_path):
     assert found["AB C"] - plain["AB C"] == pytest.approx(wanted, abs=1e-3)
     with pytest.raises(ConfigError, match="is not over the tokens of"):
         best(lang, "modified-beam", outputs, Scales(), neural_lm=neural)
+
+
+WORDS = """\\data\\
+ngram 1=5
+ngram 2=2
+
+\\1-grams:
+-99 <s> -0.5
+-0.6 </s>
+-0.9 B -0.4
+-0.5 A -0.1
+-1.5 <unk>
+
+\\2-grams:
+-0.2 <s> B
+-0.3 B </s>
+
+\\end\\
+"""
+
+
+@pytest.mark.parametrize("method", LIST_RESCORING_METHODS)
+def test_a_list_is_rescored_by_an_ngram_of_words(lang, tmp_path, method):
+    outputs = frames(lang, {"A": 0.7, "B": 0.3})
+    rows = np.zeros((lang.num_tokens,) * 2)
+    rows[1:, 0] = 60.0  # after a token nothing but blank
+    (tmp_path / "lm.arpa").write_text(WORDS)
+    given = {"rescore_lm": str(tmp_path / "lm.arpa"), "model": transducer(lang, rows)}
+    plain = best(lang, method, outputs, Scales(lm_scale=0.0), **given)
+    assert list(plain)[:2] == ["A", "B"]
+    # <s> B -0.2, B </s> -0.3; A after <s> backs off, -0.5 - 0.5, and so does its end, -0.1 - 0.6
+    for scale, winner in ((0.1, "A"), (0.5, "B")):
+        found = best(lang, method, outputs, Scales(lm_scale=scale), **given)
+        assert next(iter(found)) == winner
+        for text, log10 in (("B", -0.5), ("A", -1.7)):
+            added = found[text] - plain[text]
+            assert added == pytest.approx(scale * log10 * math.log(10), abs=1e-4)
+    # beside it an n-gram of the tokens of the training text, taken off
+    even = dict.fromkeys(("▁", "A", "B", "C", "</s>"), 0.2)
+    given["token_lm"] = str(unigram_arpa(tmp_path / "tokens.arpa", even))
+    both = best(lang, method, outputs, Scales(lm_scale=0.5, lodr_scale=-0.3), **given)
+    assert both["B"] - found["B"] == pytest.approx(-0.3 * 2 * math.log(0.2), abs=1e-4)
+
+
+def test_an_ngram_of_words_has_its_own_words_or_those_of_its_G(lang, tmp_path):
+    (tmp_path / "lm.arpa").write_text(WORDS)
+    lm = SentenceLm(tmp_path / "lm.arpa", lang)
+    # a word that it lacks is its <unk>, which no longer n-gram has; behind it B and the end
+    said = [[], ["A", "A"], ["XY", "B"], ["B"]]
+    wanted = [-0.5 - 0.6, -1.0 - 0.1 - 0.5 - 0.1 - 0.6, -0.5 - 1.5 - 0.9 - 0.3, -0.5]
+    assert lm.score(said) == pytest.approx([log10 * math.log(10) for log10 in wanted], abs=1e-6)
+    assert lm.score([]) == []
+    without = WORDS.replace("-1.5 <unk>\n", "").replace("1=5", "1=4")
+    (tmp_path / "lm.arpa").write_text(without)
+    (score,) = SentenceLm(tmp_path / "lm.arpa", lang).score([["B", "XY"]])
+    assert score == pytest.approx((-0.2 - 99 - 0.6) * math.log(10), abs=1e-4)
+    a, c = lang.words["AB"], lang.words["C"]
+    (tmp_path / "G.fst.txt").write_text(f"0 1 {a} {a} 0.5\n0 2.0\n1 0 {c} {c} 0.25\n1 1.0\n")
+    of_G = SentenceLm(tmp_path / "G.fst.txt", lang)
+    assert of_G.score([["AB"], ["AB", "C"], []]) == pytest.approx([-1.5, -2.75, -2.0])
+    assert of_G.score([["XY"]])[0] < -99  # and G has no unknown word
 
 
 def test_length_norm_holds_for_a_list_that_is_rescored(lang, tmp_path):
@@ -374,21 +436,42 @@ def test_all_scales_of_a_list_take_one_search_and_one_pass_of_the_lm(lang, tmp_p
 
 @pytest.mark.parametrize("method", LIST_RESCORING_METHODS)
 def test_a_list_is_rescored_by_something(lang, method):
-    with pytest.raises(ConfigError, match=r"needs decoding\.neural_lm, .* or decoding\.token_lm"):
+    lacking = r"needs decoding\.neural_lm, .* decoding\.rescore_lm, .* or decoding\.token_lm"
+    with pytest.raises(ConfigError, match=lacking):
         best(lang, method, frames(lang, {"A": 1.0}), Scales())
 
 
-@pytest.mark.parametrize("method", [*FUSION_METHODS, *LIST_RESCORING_METHODS])
-def test_a_larger_ngram_of_words_is_refused(lang, method):
+@pytest.mark.parametrize("method", FUSION_METHODS)
+def test_a_search_takes_no_ngram_of_words(lang, method):
     with pytest.raises(ConfigError, match=r"rescore_lm: method .* those that have are nbest-resc"):
         best(lang, method, frames(lang, {"A": 1.0}), Scales(), rescore_lm="lm.arpa")
 
 
 def test_scales_that_no_model_heeds_are_no_choice(lang):
-    config = DecodingConfig(method="beam", lm_scales=[0.1, 0.2], lodr_scales=[-0.1, -0.2])
+    config = DecodingConfig(method="beam", lm_scales=[0.1, 0.2])
     plain = Recognizer(transducer(lang), lang, None, config, 0.01)
     (trial,) = sweep(plain, [])
     assert trial.scales == Scales()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lodr_scales": [-0.2]}, "lodr_scales: they weigh decoding.token_lm beside another"),
+        ({"lodr_scales": [-0.2], "token_lm": "x"}, "lodr_scales: .* one of the two is not given"),
+        ({"lodr_scales": [-0.2], "neural_lm": "x"}, "lodr_scales: .* one of the two is not given"),
+        ({"ilm_scales": [0.0, -0.1]}, "ilm_scales: method beam has no use .* greedy, modified"),
+        ({"ilm_scales": [-0.1], "token_lm": "x", "method": "beam-rescoring"},
+         "ilm_scales: method beam-rescoring has no use for them here"),
+        ({"rescore_lm": "x", "neural_lm": "x", "method": "beam-rescoring"},
+         "rescore_lm and neural_lm would have one weight"),
+    ],
+)  # fmt: skip
+def test_scales_without_what_they_weigh_are_named(lang, given, message):
+    with pytest.raises(ConfigError, match=f"decoding.{message}"):
+        Recognizer(
+            transducer(lang), lang, None, DecodingConfig(**{"method": "beam", **given}), 0.01
+        )
 
 
 def test_an_empty_list_of_scales_is_named(lang, tmp_path):

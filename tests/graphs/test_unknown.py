@@ -77,6 +77,8 @@ def test_how_likely_unknown_words_are(tmp_path):
     plain = graph_of(without)
     assert plain.num_states < few.num_states
     assert "<UNK>" not in decode(without, plain, "k a t i k a t i").text
+    with pytest.raises(ConfigError, match=r"unk_score: in a graph .* set lang\.unk_model"):
+        graph_of(without, unk_score=1.0)
 
 
 @pytest.mark.parametrize(("kind", "said", "spelled"), [
