@@ -10,6 +10,7 @@ import yaml
 
 from neve.cli.config import Config
 from neve.config import load
+from neve.decoding.config import DecodingConfig, refuse_idle_lms
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path.parent for path in ROOT.glob("egs/*/*/run.sh"))
@@ -43,6 +44,18 @@ def test_a_recipe_has_valid_configurations_based_on_the_shared_defaults(recipe):
     for path in sorted(recipe.glob("conf/*.yaml")):
         assert isinstance(load(Config, [path]), Config)
         assert "base" in yaml.safe_load(path.read_text(encoding="utf-8")), f"{path} has no base"
+
+
+def test_each_method_of_decoding_has_a_file_that_says_all_it_needs():
+    methods = set()
+    for path in sorted(ROOT.glob("conf/decode/**/*.yaml")):
+        decoding = load(Config, [ROOT / "egs/an4/ASR/conf/transducer.yaml", path]).decoding
+        if path.stem != "graves-beam":  # not to be taken for a modified beam
+            assert decoding.name == path.stem and decoding.method in path.stem
+        refuse_idle_lms(decoding)
+        methods.add(decoding.method)
+    choices = DecodingConfig.__dataclass_fields__["method"].metadata["choices"]
+    assert methods == set(choices)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
