@@ -37,6 +37,11 @@ class Spent:
             self.wall += time.perf_counter() - wall
             self.cpu += time.process_time() - cpu
 
+    def add(self, other: Spent) -> None:
+        """Add what something else took."""
+        self.wall += other.wall
+        self.cpu += other.cpu
+
 
 @dataclass
 class Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -21,7 +22,7 @@ from neve.decoding.config import (
 )
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
-from neve.decoding.scales import Trial, best_of, candidates, sweep
+from neve.decoding.scales import FirstPass, Trial, best_of, candidates, sweep
 from neve.decoding.transducer.fast_beam_methods import load_LG
 from neve.decoding.word_lm import WordLm
 from neve.errors import ConfigError
@@ -117,7 +118,10 @@ def decode(
         for encoded in forward.values()
         for outputs, lengths, batch in encoded
     ]
-    trials = sweep(recognizer, dev)
+    kept: list[FirstPass] = []
+    trials = sweep(recognizer, dev, kept)
+    rest = iter(kept)
+    passes = {split: list(itertools.islice(rest, len(each))) for split, each in forward.items()}
     scales = best_of(trials)
     if several:
         write_sweep(trials, scales, chosen_on, Path(out) / "sweep.json")
@@ -131,7 +135,7 @@ def decode(
         encoded = forward.get(split)
         if encoded is None:
             encoded = encoded_batches(recognizer, batches(split), costs[split])
-        results = searched(recognizer, encoded, scales, costs[split])
+        results = searched(recognizer, encoded, scales, costs[split], passes.pop(split, []))
         counts[split] = write_results(Path(out) / f"hyps-{split}.jsonl", results)
         log.info("%s: %d utterances, %s", split, counts[split], costs[split].line())
     write_costs(out, {split: costs[split] for split in splits})
@@ -171,12 +175,19 @@ def warm_up(recognizer: Recognizer, batch: dict) -> None:
     recognizer.search(outputs, lengths, None, batch["texts"][:1])
 
 
-def searched(recognizer: Recognizer, encoded, scales: Scales, cost: Cost) -> list[Result]:
-    """The results of what `encoded_batches` gave, by the names of utterances."""
+def searched(
+    recognizer: Recognizer, encoded, scales: Scales, cost: Cost, passes: list[FirstPass]
+) -> list[Result]:
+    """The results of what `encoded_batches` gave, by the names of utterances.
+
+    passes: over the first of the batches, which are not made again.
+    """
     results, method = [], recognizer.method
-    for outputs, lengths, batch in encoded:
+    for (outputs, lengths, batch), first in itertools.zip_longest(encoded, passes):
+        if first is not None:
+            cost.search.add(first.spent)
         with cost.search.measured():
-            found = method.first_pass(outputs, lengths, scales)
+            found = first.found if first else method.first_pass(outputs, lengths, scales)
             rows = method.second_pass(found, scales, batch["texts"])
         cost.add_sizes(method.sizes(found))
         for i, nbest in enumerate(rows):

@@ -7,12 +7,23 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from neve.costs import Spent
 from neve.decoding.config import CANDIDATES, DecodingConfig
 from neve.decoding.methods import Scales
 from neve.decoding.recognizer import Recognizer
 from neve.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+
+KEPT = 2000  # utterances whose first pass a sweep keeps at most, for the memory that lattices take
+
+
+class FirstPass(NamedTuple):
+    """The first pass over a batch, and what it took."""
+
+    found: object
+    spent: Spent
 
 
 class Trial(NamedTuple):
@@ -42,7 +53,9 @@ def best_of(trials: Iterable[Trial]) -> Scales:
     return min(trials, key=lambda trial: trial.errors).scales
 
 
-def sweep(recognizer: Recognizer, batches: Iterable[tuple]) -> list[Trial]:
+def sweep(
+    recognizer: Recognizer, batches: Iterable[tuple], kept: list[FirstPass] | None = None
+) -> list[Trial]:
     """The dev word errors of all scales that the configuration allows.
 
     Each batch is searched once for all scales that only the second pass heeds. Where there is no
@@ -52,6 +65,8 @@ def sweep(recognizer: Recognizer, batches: Iterable[tuple]) -> list[Trial]:
         recognizer: decodes.
         batches: of the dev sets: outputs, lengths (as `Recognizer.encode` gives them) and
             reference texts.
+        kept: gets the first passes over the batches of the first `KEPT` utterances, in their order,
+            where all scales share them.
 
     Raises:
         ConfigError: there is a choice, but no batch to choose on.
@@ -78,8 +93,14 @@ def sweep(recognizer: Recognizer, batches: Iterable[tuple]) -> list[Trial]:
     # all batches for some scales, then for others: what a method makes of its graph or its phrases
     # for these scales it keeps until there are others
     for numbers in alike.values():
+        utterances = 0
         for outputs, lengths, texts in batches:
-            found = method.first_pass(outputs, lengths, choices[numbers[0]])
+            spent = Spent()
+            with spent.measured():
+                found = method.first_pass(outputs, lengths, choices[numbers[0]])
+            utterances += len(texts)
+            if kept is not None and len(alike) == 1 and utterances <= KEPT:
+                kept.append(FirstPass(found, spent))
             for number in numbers:
                 for text, nbest in zip(texts, method.second_pass(found, choices[number], texts)):
                     said = nbest[0].text.split() if nbest else []

@@ -13,6 +13,7 @@ from neve.cli.decode import lm_names
 from neve.cli.main import load_config, main
 from neve.data import DataConfig
 from neve.decoding import DecodingConfig, decode
+from neve.decoding import scales as scales_module
 from neve.decoding.rescoring import WholeLatticeRescoring
 from neve.errors import ConfigError, NeveError
 from neve.frontend import FeatureConfig
@@ -166,9 +167,26 @@ def test_the_model_and_the_search_run_as_often_for_many_scales_as_for_two(
         counts.append({name: calls.count(name) for name in set(calls)})
     # the two utterances of dev and that of test once, and the first of each to warm up
     assert counts[0]["encode"] == counts[1]["encode"] == 3 + 2
-    # those of dev also once for the sweep
-    assert counts[0]["first_pass"] == counts[1]["first_pass"] == 3 + 2 + 2
+    # what the sweep has searched in dev is not searched again
+    assert counts[0]["first_pass"] == counts[1]["first_pass"] == 3 + 2
     assert [count["second_pass"] for count in counts] == [3 + 2 + 2 * 2, 3 + 2 + 2 * 11]
+
+
+def test_what_is_kept_of_the_sweep_changes_neither_results_nor_costs(run, tmp_path, monkeypatch):
+    words = Lang.load(tmp_path / "lang").words
+    (tmp_path / "G.fst.txt").write_text(f"0 0 {words['AB']} {words['AB']} 0.1\n0 0.1\n")
+    clock = itertools.count()  # a second passes from one look at it to the next
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock))
+    found = []
+    for most in (2000, 1, 0):  # of the two utterances of dev
+        monkeypatch.setattr(scales_module, "KEPT", most)
+        _, _, out = run(method="nbest-rescoring", rescore_lm=str(tmp_path / "G.fst.txt"),
+                        lm_scales=[0.0, 1.0], output_beam=6.0)  # fmt: skip
+        results = {split: read_results(out / f"hyps-{split}.jsonl") for split in SETS}
+        found.append((results, costs.read_costs(out)["dev"].search.wall))
+    assert found[0][0] == found[1][0] == found[2][0]
+    # a block of a first and a second pass takes a second, and so does each of them alone
+    assert [seconds for _, seconds in found] == [4, 3, 2]
 
 
 def test_a_choice_without_a_dev_set_is_refused(run):
