@@ -32,6 +32,7 @@ SECTIONS = (
 )
 USES = ("tag", "paths")
 # What decoding.scales_of takes, of what the other decoding heeds.
+TAKEN = ("acoustic_scale", "word_score", "blank_penalty", "history_scale")
 
 
 def run(config, args) -> None:

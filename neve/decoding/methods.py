@@ -162,12 +162,12 @@ class GraphMethod(CtcMethod):
             raise ConfigError(
                 f"decoding.method is {config.method}, but there is no graph; run stage 5"
             )
-        self._with_score = 0.0, self.graph
         if not (self.graph.labels == 0).any():
             raise ConfigError(
                 f"decoding.method {config.method}: the graph has no arcs for blanks, as an LG has "
                 "none; make or pack one with graph.kind HLG or HL, or search the LG with fast-beam"
             )
+        self._with_score = 0.0, self.graph
 
     def search(self, outputs, lengths, scales):
         config, favoured = self.config, self.favoured(scales)
