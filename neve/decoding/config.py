@@ -165,8 +165,9 @@ class DecodingConfig:
     )
     scales_of: str = option(
         "",
-        "the decoding.name of another decoding of this training, whose acoustic_scale, word_score "
-        "and blank_penalty are taken, those that its method heeds; others are as said here",
+        "the decoding.name of another decoding of this training, whose acoustic_scale, word_score, "
+        "blank_penalty and history_scale are taken, those that its method heeds; others are as "
+        "said here",
     )
     beam: int = option(
         4,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -44,7 +43,7 @@ def pack(
     README.md      what it is and how it is used
 
     weights: averaged.pt; frontend: frontend.json; scales: scales.json that decoding wrote, or None
-    for weights of 1; graph: the directory of one graph's arrays, or None; ctc_lang: None if it is
+    for the usual ones; graph: the directory of one graph's arrays, or None; ctc_lang: None if it is
     `lang`.
 
     Raises NeveError naming a file that is missing or not what it should be.
@@ -57,12 +56,8 @@ def pack(
         _copy_files(Path(ctc_lang), out / "ctc_lang")
     if graph is not None:
         _copy_files(Path(graph), out / "graph")
-    from neve.decoding.methods import Scales
-
-    chosen = dataclasses.asdict(Scales())
-    if scales is not None:
-        found = _read_json(Path(scales))
-        chosen = {key: float(found.get(key, value)) for key, value in chosen.items()}
+    found = _read_json(Path(scales)) if scales is not None else {}
+    chosen = {key: float(value) for key, value in found.items() if isinstance(value, int | float)}
     decoding = dict(settings["decoding"])
     if decoding.get("phrases"):
         _copy_text(Path(decoding["phrases"]), out / PHRASES)
