@@ -8,7 +8,7 @@ import voices
 from synth import acoustics
 from texts import dictionary
 
-SIZES = {"bank_test": 30, "bank_dev": 12, "general_dev": 8, "bank_train": 90, "general_train": 160}
+SIZES = {"bank_test": 30, "bank_dev": 8, "general_dev": 8, "bank_train": 90, "general_train": 160}
 
 general.TEMPLATES[:] = """
 {PERSON} {DID} the {ADJ} {THING}
