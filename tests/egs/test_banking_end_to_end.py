@@ -62,7 +62,7 @@ class Recipe:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def banking(tmp_path_factory):
     """The recipe after its run.sh."""
     pytest.importorskip("espeakng_loader", reason="eSpeak NG (espeakng-loader) speaks the corpora")
     recipe = Recipe(tmp_path_factory.mktemp("banking") / "top")
@@ -71,34 +71,34 @@ def finished(tmp_path_factory):
     return recipe
 
 
-def test_all_rows_are_compared_and_together_they_help(finished):
-    assert finished.done.returncode == 0, finished.done.stdout
-    results = (finished.made / "RESULTS.md").read_text(encoding="utf-8")
-    assert finished.shows_that_the_measures_help(), results
-    assert finished.rate("bank/tuned") < finished.rate("general/baseline")
-    assert finished.recall("bank/all") > finished.recall("bank/tuned")
-    rows, table = finished.rows(), results.split("## Compared on bank_test")[1]
+def test_all_rows_are_compared_and_together_they_help(banking):
+    assert banking.done.returncode == 0, banking.done.stdout
+    results = (banking.made / "RESULTS.md").read_text(encoding="utf-8")
+    assert banking.shows_that_the_measures_help(), results
+    assert banking.rate("bank/tuned") < banking.rate("general/baseline")
+    assert banking.recall("bank/all") > banking.recall("bank/tuned")
+    rows, table = banking.rows(), results.split("## Compared on bank_test")[1]
     assert len(rows) == 8
     for row in rows:
-        words = finished.summary(row)["words"]
+        words = banking.summary(row)["words"]
         assert words["reference"] > 300
         assert f"| {words['errors']} / {words['reference']} | {100 * words['rate']:.2f} |" in table
     assert f"bank\\_test {len(rows)} times" in results
-    page = (finished.made / "exp/comparison.html").read_text(encoding="utf-8")
-    assert f"{100 * finished.rate('bank/all'):.2f}" in page
-    assert (finished.made / "exp/bank-seed0/model/.stage.json").exists()
-    problems = (finished.made / "data/manifests/problems.txt").read_text(encoding="utf-8")
+    page = (banking.made / "exp/comparison.html").read_text(encoding="utf-8")
+    assert f"{100 * banking.rate('bank/all'):.2f}" in page
+    assert (banking.made / "exp/bank-seed0/model/.stage.json").exists()
+    problems = (banking.made / "data/manifests/problems.txt").read_text(encoding="utf-8")
     assert "dropped" not in problems, problems
 
 
-def test_the_full_run_is_left_alone(finished):
-    assert not [name for name in ("download", "data", "exp") if (finished.there / name).exists()]
+def test_the_full_run_is_left_alone(banking):
+    assert not [name for name in ("download", "data", "exp") if (banking.there / name).exists()]
     results = "egs/banking/ASR/RESULTS.md"
-    assert (finished.top / results).read_bytes() == (ROOT / results).read_bytes()
+    assert (banking.top / results).read_bytes() == (ROOT / results).read_bytes()
 
 
-def test_wrong_transcripts_show_in_the_error_rate(finished, tmp_path):
-    broken = finished.copy(tmp_path / "copy")
+def test_wrong_transcripts_show_in_the_error_rate(banking, tmp_path):
+    broken = banking.copy(tmp_path / "copy")
     assert broken.shows_that_the_measures_help()
     script = broken.there / "local/manifests.py"
     right = "    write_manifests(corpus, splits, args.out)\n"
@@ -127,9 +127,9 @@ def test_wrong_transcripts_show_in_the_error_rate(finished, tmp_path):
         ("exp/bank-seed0/averaged.pt", "9"),
     ],
 )
-def test_a_stage_that_is_left_out_is_missed(output, following, finished):
-    path = finished.made / output
+def test_a_stage_that_is_left_out_is_missed(output, following, banking):
+    path = banking.made / output
     with recipe_copies.without(path):
-        done = finished.run("--stage", following, "--stop-stage", following)
+        done = banking.run("--stage", following, "--stop-stage", following)
     assert done.returncode != 0
     assert path.name in done.stdout, done.stdout  # what is missing is named
