@@ -67,7 +67,7 @@ def _useful(rows, dst, said_splits, said, values):
     listed[values] = True
     useful = np.zeros(len(dst), np.bool_)
     to_end = np.zeros(last + 1, np.bool_)
-    to_end[last] = True
+    to_end[last:] = True  # none if there are no states
     for state in range(last - 1, -1, -1):
         for arc in range(rows[state], rows[state + 1]):
             useful[arc] = to_end[dst[arc]]
