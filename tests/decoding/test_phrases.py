@@ -306,7 +306,7 @@ def test_the_list_is_an_input_of_the_stage(listed, monkeypatch):
     seen = {}
 
     @contextlib.contextmanager
-    def stage(name, out, inputs, *rest):
+    def stage(name, out, inputs, *rest, **more):
         seen["inputs"] = list(inputs)
         yield SimpleNamespace(finished=True)
 
