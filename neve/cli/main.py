@@ -198,7 +198,8 @@ def help_text(parser: argparse.ArgumentParser, module: ModuleType) -> str:
                 continue
             told.add(key)
             lines.append(f"  --{key.replace('_', '-')}  ({kind}; default {show(default)})")
-            lines += textwrap.wrap(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            wrapped = {"initial_indent": " " * 6, "subsequent_indent": " " * 6}
+            lines += textwrap.wrap(meaning, 96, break_on_hyphens=False, **wrapped)  # names stay whole
     return text + "\n" + "\n".join(lines)
 
 
