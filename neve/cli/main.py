@@ -198,8 +198,9 @@ def help_text(parser: argparse.ArgumentParser, module: ModuleType) -> str:
                 continue
             told.add(key)
             lines.append(f"  --{key.replace('_', '-')}  ({kind}; default {show(default)})")
-            wrapped = {"initial_indent": " " * 6, "subsequent_indent": " " * 6}
-            lines += textwrap.wrap(meaning, 96, break_on_hyphens=False, **wrapped)  # names stay whole
+            inner = {"initial_indent": " " * 6, "subsequent_indent": " " * 6}
+            # names of methods stay whole
+            lines += textwrap.wrap(meaning, 96, break_on_hyphens=False, **inner)
     return text + "\n" + "\n".join(lines)
 
 
