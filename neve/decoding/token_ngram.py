@@ -5,7 +5,6 @@ It is an ARPA file whose words are symbols of tokens.txt, as `neve lm --lm.unit 
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 
@@ -15,10 +14,9 @@ from neve.errors import NeveError
 from neve.lang import Lang
 from neve.lang.tokenizers import SPECIAL
 from neve.lm import ArpaLm, read_arpa
-from neve.lm.arpa import BOS, EOS, UNK
+from neve.lm.arpa import BOS, EOS, LN10, UNK
 
 REMEMBERED = 1 << 24  # log-probabilities that are remembered, over all contexts
-LOG10 = math.log(10.0)
 
 
 class TokenNgram:
@@ -74,7 +72,7 @@ class TokenNgram:
         if found is None:
             words = np.empty((len(self._ids), len(context) + 1), np.int64)
             words[:, :-1], words[:, -1] = context, self._ids
-            found = self.model.log_probs(words) * LOG10
+            found = self.model.log_probs(words) * LN10
             found[0] = 0.0
             found = np.maximum(found, found[np.isfinite(found)].min()).astype(np.float32)
             if (len(self._rows) + 1) * len(found) > REMEMBERED:
@@ -90,7 +88,7 @@ class TokenNgram:
         if len(ids) < self.order:
             return 0.0
         windows = np.lib.stride_tricks.sliding_window_view(np.array(ids), self.order)
-        found = self.model.log_probs(windows) * LOG10
+        found = self.model.log_probs(windows) * LN10
         for place in np.flatnonzero(~np.isfinite(found)).tolist():
             found[place] = self.row(self.context(tokens[:place]))[tokens[place]]
         return float(found.sum())

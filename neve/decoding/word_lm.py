@@ -21,11 +21,10 @@ from neve.fsa import Graph
 from neve.graphs import build_G
 from neve.lang import Lang
 from neve.lm import read_arpa
-from neve.lm.arpa import BOS, EOS
+from neve.lm.arpa import BOS, EOS, LN10
 from neve.lm.perplexity import numbered, score_tokens
 
-LOG10 = math.log(10.0)
-NEVER = -99.0 * LOG10  # of a word that the model lacks: what ARPA files write for never
+NEVER = -99.0 * LN10  # of a word that the model lacks: what ARPA files write for never
 END = -1
 NO_WORD = 1 << 30  # the id of a word that words.txt lacks
 ARPA_SUFFIXES = (".arpa", ".gz")
@@ -160,7 +159,7 @@ class SentenceLm:
             return [self.graph.score(ids) for ids in numbers]
         totals: list[float] = []
         for tokens, _ in numbered(self.arpa, sentences):
-            found = score_tokens(self.arpa, tokens)[0] * LOG10
+            found = score_tokens(self.arpa, tokens)[0] * LN10
             found = np.where(np.isfinite(found), found, NEVER)
             found[tokens == self.arpa.ids.get(BOS, NO_WORD)] = 0.0
             ends = np.flatnonzero(tokens == self.arpa.ids[EOS])

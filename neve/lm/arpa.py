@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neve.lm.perplexity import Perplexity
 
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
+LN10 = math.log(10.0)  # ARPA files have logarithms to base 10
 BLOCK = 1 << 18  # n-grams that are looked at together
 
 

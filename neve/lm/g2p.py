@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from neve.errors import NeveError
 from neve.lang import LexiconEntry
-from neve.lm.arpa import BOS, EOS, UNK, ArpaLm
+from neve.lm.arpa import BOS, EOS, LN10, UNK, ArpaLm
 from neve.lm.arpa_file import read_arpa, write_arpa
 from neve.lm.graphones import UNITS, Graphone, Units, align
 from neve.lm.kneser_ney import estimate
@@ -28,7 +28,6 @@ ORDER = 7
 BEAM = 100  # hypotheses that are kept after each letter
 WIDTH = 12.0  # natural-log distance from the best at which hypotheses are dropped
 SILENT_RUN = 4  # graphones without letters that may follow one another
-LN10 = math.log(10.0)
 
 
 class Pronunciation(NamedTuple):

@@ -10,7 +10,6 @@ total of the n-gram model composed with the CTC topology.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -28,12 +27,11 @@ from neve.fsa import (
 )
 from neve.kernels import Graph, compose_ctc
 from neve.lm import ArpaLm, estimate
-from neve.lm.arpa import BOS, EOS
+from neve.lm.arpa import BOS, EOS, LN10
 from neve.tasks.losses.bigram import BigramTotals
 
 log = logging.getLogger(__name__)
 
-LN10 = math.log(10.0)
 DISCOUNTS = (0.5, 1.0, 1.5)  # where the transcripts are too few to estimate them
 MIN_ACTIVE, MAX_ACTIVE = 30, 10_000  # states in a frame, where paths are pruned
 MOST_ARCS = 3_000_000
