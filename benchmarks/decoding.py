@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from kaldialign import edit_distance
 
-from neve.cli.decode import ctc_lang_path, own_lm_path
+from neve.cli.decode import ctc_lang_path, own_lm_path, take_graph_keys
 from neve.cli.main import load_config, split_overrides
 from neve.costs import Cost
 from neve.data import AugmentConfig, Loader
@@ -76,6 +76,7 @@ class Task:
     def recognizer(self, method: str, **changes) -> Recognizer:
         options = replace(self.config.decoding, method=method, threads=1, nbest=1, **changes)
         config = replace(self.config, decoding=options)
+        take_graph_keys(config)
         lm = own_words(config, self.ctc_lang, own_lm_path(config))
         graph = self.graph if method in ("graph", *LATTICE) else None
         return Recognizer(
