@@ -97,7 +97,7 @@ class LmScores(NamedTuple):
     ngram: float
 
 
-class Listed(NamedTuple):
+class ScoredHypothesis(NamedTuple):
     """A hypothesis of a transducer's list, as the search found it."""
 
     tokens: int
@@ -134,22 +134,23 @@ class ListRescoring:
     def search(self, outputs, lengths, scales):
         return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
 
-    def first_pass(self, outputs, lengths, scales) -> list[list[Listed]]:
-        rows = self.listed(outputs, lengths, scales)
+    def first_pass(self, outputs, lengths, scales) -> list[list[ScoredHypothesis]]:
+        rows = self.found(outputs, lengths, scales)
+        return self.scored([[(path.tokens, self.of_path(path)) for path in row] for row in rows])
+
+    def scored(
+        self, rows: list[list[tuple[list[int], Hypothesis]]]
+    ) -> list[list[ScoredHypothesis]]:
+        """What the models say of each utterance's hypotheses, which come with their tokens."""
         tokens = [tokens for row in rows for tokens, _ in row]
         said = [hypothesis for row in rows for _, hypothesis in row]
-        scored = map(Listed, map(len, tokens), said, self.lms.score(tokens, said))
+        scored = map(ScoredHypothesis, map(len, tokens), said, self.lms.score(tokens, said))
         return [[next(scored) for _ in row] for row in rows]
 
-    def listed(self, outputs, lengths, scales) -> list[list[tuple[list[int], Hypothesis]]]:
-        """Of each utterance all hypotheses that the search ends with, and their tokens."""
-        rows = self.found(outputs, lengths, scales)
-        return [[(path.tokens, self.of_path(path)) for path in row] for row in rows]
-
-    def second_pass(self, found: list[list[Listed]], scales, texts=None):
+    def second_pass(self, found: list[list[ScoredHypothesis]], scales, texts=None):
         return [self.ranked(row, scales)[: self.config.nbest] for row in found]
 
-    def ranked(self, row: list[Listed], scales) -> list[Hypothesis]:
+    def ranked(self, row: list[ScoredHypothesis], scales) -> list[Hypothesis]:
         """The hypotheses of an utterance with their new scores, the best first."""
         scored = []
         for tokens, hypothesis, (main, ngram) in row:

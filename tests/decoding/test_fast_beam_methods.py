@@ -193,6 +193,12 @@ def test_a_graph_LG_and_a_model_that_rescores_have_scales_of_their_own(lang, tmp
             assert one.score == pytest.approx(own + scale * said, abs=1e-3)
     (none,) = made.search(outputs, np.array([0]), Scales())
     assert len(none) == 1 and not none[0].words
+    plain = recognizer_of(lang, graph, method="fast-beam-nbest", fast_beam_graph="LG")
+    sizes = [
+        each.method.sizes(each.method.first_pass(outputs, lengths, Scales()))
+        for each in (made, plain)
+    ]
+    assert sizes[0] == sizes[1] and sizes[0][0][1] == 2
 
 
 def test_an_utterance_without_frames_says_nothing(lang):

@@ -21,7 +21,7 @@ from neve.decoding.oracle import needed
 from neve.decoding.times import TokenSpan, words_of_spans
 from neve.decoding.transducer.fast_beam import fast_beam_search, numbered, refuse_long_memory
 from neve.decoding.transducer.paths import token_log_probs
-from neve.decoding.transducer_lms import ListRescoring
+from neve.decoding.transducer_lms import ListRescoring, ScoredHypothesis
 from neve.errors import ConfigError
 from neve.fsa import Fsa, FsaVec, Graph, random_paths, shortest_path
 from neve.graphs import load_graph, token_biasing, word_biasing
@@ -57,6 +57,13 @@ class Found(NamedTuple):
     scales: Scales
     paths: list[list[FoundPath]]
     partial: list[bool]
+    frame_arcs: list[int]
+
+
+class ScoredLists(NamedTuple):
+    """The list of each utterance with what language models say; frame_arcs as in `Found`."""
+
+    lists: list[list[ScoredHypothesis]]
     frame_arcs: list[int]
 
 
@@ -308,13 +315,16 @@ class FastBeamRescoring(ListRescoring, FastBeamNbest):
     heeds_length = False
     graph_scales = ("word_score",)  # the scale of language models is that of those which rescore
 
-    def listed(self, outputs, lengths, scales):
+    def first_pass(self, outputs, lengths, scales) -> ScoredLists:
         found = FastBeam.first_pass(self, outputs, lengths, scales)
-        rows = zip(found.paths, self.hypotheses(found, found.paths))
-        return [
+        rows = [
             [([token for _, token in self._tokens(path)], one) for path, one in zip(paths, said)]
-            for paths, said in rows
+            for paths, said in zip(found.paths, self.hypotheses(found, found.paths))
         ]
+        return ScoredLists(self.scored(rows), found.frame_arcs)
+
+    def second_pass(self, found: ScoredLists, scales, texts=None):
+        return super().second_pass(found.lists, scales)
 
     def ranked(self, row, scales):
         first: dict[str, Hypothesis] = {}
@@ -322,8 +332,8 @@ class FastBeamRescoring(ListRescoring, FastBeamNbest):
             first.setdefault(hypothesis.text, hypothesis)
         return list(first.values()) or [Hypothesis.nothing()]
 
-    def sizes(self, found):
-        return []
+    def sizes(self, found: ScoredLists):
+        return [(arcs, len(row)) for arcs, row in zip(found.frame_arcs, found.lists)]
 
 
 def gather_lengths(splits: np.ndarray, index: np.ndarray) -> np.ndarray:
