@@ -1,8 +1,4 @@
-"""Methods that make a lattice of each utterance: its best path, and the words of sampled paths.
-
-The n-best lists of words are those of k2's and icefall's decoders: paths are sampled, equal word
-sequences are taken once, and of each the best path of the whole lattice is looked up.
-"""
+"""Methods that make a lattice of each utterance: its best path, and the words of sampled paths."""
 
 from __future__ import annotations
 
@@ -13,7 +9,13 @@ import numpy as np
 import torch
 
 from neve.decoding.methods import CtcMethod, GraphMethod
-from neve.decoding.word_paths import Lattice, ListedWords, WordPath, word_paths
+from neve.decoding.sampled_lists import (
+    Candidate,
+    best_candidates,
+    sampled_paths,
+    sequences_of,
+)
+from neve.decoding.word_paths import Lattice
 from neve.errors import ConfigError
 from neve.fsa import (
     DenseFsaVec,
@@ -23,19 +25,12 @@ from neve.fsa import (
     biased_lattices,
     connect,
     intersect_dense_pruned,
-    random_paths,
     shortest_path,
 )
 from neve.fsa.backends import backend_name
 from neve.graphs import BiasingGraph, build_H, token_biasing
+from neve.kernels.structure import gather_ragged
 from neve.results import Hypothesis
-
-
-class Candidate(NamedTuple):
-    """A word sequence (ids), its best path in the lattice and the total of all its paths."""
-
-    words: tuple[int, ...]
-    path: WordPath
 
 
 class Searched(NamedTuple):
@@ -131,7 +126,9 @@ class BestPath(GraphMethod):
             (best.lattice_arc[begin:end] - shift).tolist()
             for begin, end, shift in zip(ends, ends[1:], first)
         ]
-        sampled = self._sampled(fsas) if self.lists else None
+        sampled = None
+        if self.lists:
+            sampled = sampled_paths(fsas, self.config.num_paths, self.config.nbest_scale)
         found: list[Searched | None] = [None] * len(lengths)
         for place, row in enumerate(rows):
             if not best_arcs[place]:
@@ -139,8 +136,9 @@ class BestPath(GraphMethod):
             lattice = self._lattice(fsas, place, partial)
             candidates = []
             if sampled:
-                paths = ([arc - first[place] for arc in path] for path in sampled[place])
-                candidates = _candidates(lattice, [best_arcs[place], *paths])
+                said = sequences_of(lattice.spoken, sampled[place])
+                said = list(dict.fromkeys((lattice.said(best_arcs[place]), *said)))
+                candidates = best_candidates(lattice.automaton, lattice.spoken, said)
             found[row] = Searched(
                 lattice, outputs[row, : lengths[row]], best_arcs[place], candidates
             )
@@ -166,26 +164,17 @@ class BestPath(GraphMethod):
         found = intersect_dense_pruned(fsa, dense, *beams, **options)
         return found if self.pruning == "exact" else within_beam(found, config.output_beam)
 
-    def _sampled(self, fsas: FsaVec) -> list[list[list[int]]]:
-        spread = fsas.detach().clone()
-        spread.scores = spread.scores * self.config.nbest_scale
-        return random_paths(spread, True, self.config.num_paths).tolist()
-
     def _lattice(self, fsas: FsaVec, place: int, partial: bool) -> Lattice:
         one = fsas[place]
         arcs = one.arc_map_a.numpy().astype(np.int64)
-        splits, values = self.graph.aux_splits, self.graph.aux_values
-        spoken = np.diff(splits)[arcs] * (arcs >= 0)
-        words: list[tuple[int, ...]] = [()] * len(arcs)
-        for place in np.flatnonzero(spoken).tolist():
-            said = values[splits[arcs[place]] : splits[arcs[place] + 1]].tolist()
-            words[place] = tuple(word for word in said if word > 0)
+        splits, values = gather_ragged(self.graph.aux_splits, self.graph.aux_values, arcs)
+        words = values > 0
         counts = np.bincount(one.src.numpy(), minlength=one.num_states)
         return Lattice(
             np.concatenate(([0], np.cumsum(counts))),
             one.dst.numpy(),
             one.scores.detach().double().numpy(),
-            words,
+            (np.concatenate(([0], np.cumsum(words)))[splits], values[words]),
             arcs,
             partial,
         )
@@ -201,7 +190,7 @@ class Nbest(BestPath):
 
     def ranked(self, found: Searched, scales) -> list[tuple[float, Candidate]]:
         """Scores and candidates, the best first."""
-        return [(candidate.path.score, candidate) for candidate in found.candidates]
+        return [(candidate.score, candidate) for candidate in found.candidates]
 
     def listed(self, found: Searched, ranked: list[tuple[float, Candidate]]) -> list[Hypothesis]:
         """The first of them as hypotheses, `decoding.nbest` at most, no text twice."""
@@ -209,9 +198,9 @@ class Nbest(BestPath):
         for score, candidate in ranked:
             if len(kept) == self.config.nbest:
                 break
-            text = tuple(self.said(candidate.words))
+            text = tuple(self.said(candidate.said))
             if text not in kept:
-                kept[text] = self.of_path(found, candidate.path.arcs, score)
+                kept[text] = self.of_path(found, candidate.arcs, score)
         return list(kept.values()) or [Hypothesis.nothing()]
 
 
@@ -232,7 +221,7 @@ class CtcLattice(Nbest):
         return [self.lang.decode(list(words))]
 
     def ranked(self, found, scales):
-        by_total = [(candidate.path.total, candidate) for candidate in found.candidates]
+        by_total = [(candidate.total, candidate) for candidate in found.candidates]
         return sorted(by_total, key=lambda one: -one[0])
 
     def of_path(self, found, arcs, score):
@@ -249,11 +238,3 @@ def within_beam(fsas: FsaVec, beam: float) -> FsaVec:
     kept = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[fsas.arc_splits.long()]
     arcs = fsas.src[arc_map], fsas.dst[arc_map], kept.to(fsas.arc_splits.dtype)
     return connect(fsas.select(fsas.state_splits, *arcs, arc_map))
-
-
-def _candidates(lattice: Lattice, paths: list[list[int]]) -> list[Candidate]:
-    """The different word sequences of paths, by their best paths; of equals the first met."""
-    sequences = list(dict.fromkeys(lattice.said(path) for path in paths))
-    found = word_paths(lattice, ListedWords(sequences))
-    listed = [Candidate(sequences[place], path) for place, path in sorted(found.items())]
-    return sorted(listed, key=lambda candidate: -candidate.path.score)

@@ -41,7 +41,7 @@ class _Rescored(Nbest):
 
     def ranked(self, found: Scored, scales):
         scored = [
-            (candidate.path.score + scales.lm_scale * score, candidate)
+            (candidate.score + scales.lm_scale * score, candidate)
             for candidate, score in zip(found.searched.candidates, found.scores)
         ]
         return sorted(scored, key=lambda one: -one[0])
@@ -70,7 +70,7 @@ class NeuralRescoring(_Rescored):
 
     def first_pass(self, outputs, lengths, scales) -> list[Scored]:
         found = super().first_pass(outputs, lengths, scales)
-        spelled = [self.spelled_ids(c.words) for one in found for c in one.candidates]
+        spelled = [self.spelled_ids(c.said) for one in found for c in one.candidates]
         scores = iter(self.neural.score(spelled).tolist() if spelled else [])
         return [Scored(one, [next(scores) for _ in one.candidates]) for one in found]
 
@@ -114,6 +114,6 @@ class AttentionRescoring(_Rescored):
     def first_pass(self, outputs, lengths, scales) -> list[Scored]:
         log_probs, hidden = outputs
         found = super().first_pass(log_probs, lengths, scales)
-        spelled = [[self.spelling(self.said(c.words)) for c in one.candidates] for one in found]
+        spelled = [[self.spelling(self.said(c.said)) for c in one.candidates] for one in found]
         scores = self.model.attention_decoder.score(hidden, torch.as_tensor(lengths), spelled)
         return [Scored(one, row) for one, row in zip(found, scores)]

@@ -32,7 +32,7 @@ class NbestOracle(Nbest):
             reference = text.split()
             ranked = sorted(
                 self.ranked(one, scales),
-                key=lambda pair: edit_distance(reference, self.said(pair[1].words))["total"],
+                key=lambda pair: edit_distance(reference, self.said(pair[1].said))["total"],
             )
             result.append(self.listed(one, ranked))
         return result

@@ -42,9 +42,9 @@ class NbestRescoring(_Rescoring, Nbest):
     def ranked(self, found, scales):
         scored = [
             (
-                candidate.path.score
-                - self.lm.score(candidate.words)
-                + scales.lm_scale * self.larger.score(candidate.words),
+                candidate.score
+                - self.lm.score(candidate.said)
+                + scales.lm_scale * self.larger.score(candidate.said),
                 candidate,
             )
             for candidate in found.candidates

@@ -2,13 +2,14 @@
 
 The automaton is any object with a `start` and the methods `step(state, word)`, the state after a
 word and its score, or None, and `end(state)`, a key and a score, or None. Paths with the same key
-end in the same final state: all of them for a language model (`LmWords`), those of one word
-sequence for a list of sequences (`ListedWords`).
+end in the same final state: for a language model (`LmWords`) all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import dataclasses
+import functools
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,20 +18,33 @@ from numba import njit
 from neve.decoding.word_lm import WordLm
 
 
-class Lattice(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lattice:
     """One utterance's lattice, its states sorted so that arcs go to later ones; A arcs.
 
     splits (S+1,): the arcs that leave state s are splits[s] .. splits[s+1]-1. dst (A,), scores (A,)
-    float64. words: what each arc says, a tuple of ids. graph_arcs (A,): the arcs of the graph, -1
-    for an end that the graph does not have. partial: no path is complete.
+    float64. spoken: the words that each arc says, ids as a ragged list: splits (A+1,), values.
+    graph_arcs (A,): the arcs of the graph, -1 for an end that the graph does not have. partial: no
+    path is complete.
     """
 
     splits: np.ndarray
     dst: np.ndarray
     scores: np.ndarray
-    words: list[tuple[int, ...]]
+    spoken: tuple[np.ndarray, np.ndarray]
     graph_arcs: np.ndarray
     partial: bool
+
+    @functools.cached_property
+    def words(self) -> list[tuple[int, ...]]:
+        """What each arc says, a tuple of ids."""
+        ends, values = (array.tolist() for array in self.spoken)
+        return [tuple(values[a:b]) if b > a else () for a, b in zip(ends, ends[1:])]
+
+    @property
+    def automaton(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row splits, targets and scores."""
+        return self.splits, self.dst, self.scores
 
     @property
     def num_states(self) -> int:
@@ -47,7 +61,8 @@ class Lattice(NamedTuple):
 
     def said(self, arcs: Iterable[int]) -> tuple[int, ...]:
         """The words of a path."""
-        return tuple(word for arc in arcs for word in self.words[arc])
+        ends, values = self.spoken
+        return tuple(word for arc in arcs for word in values[ends[arc] : ends[arc + 1]].tolist())
 
 
 class WordPath(NamedTuple):
@@ -76,28 +91,6 @@ class LmWords:
     def end(self, state):
         score = self.lm.end(state[0]) * self.scale
         return 0, score - (self.own.end(state[1]) if self.own else 0.0)
-
-
-class ListedWords:
-    """Only these word sequences; the key of each is its place in the list."""
-
-    def __init__(self, sequences: Sequence[Sequence[int]]):
-        self.start = 0
-        self._next: dict[tuple[int, int], int] = {}
-        self._ends: dict[int, int] = {}
-        for place, sequence in enumerate(sequences):
-            node = 0
-            for word in sequence:
-                node = self._next.setdefault((node, word), len(self._next) + 1)
-            self._ends[node] = place
-
-    def step(self, state, word):
-        node = self._next.get((state, word))
-        return None if node is None else (node, 0.0)
-
-    def end(self, state):
-        place = self._ends.get(state)
-        return None if place is None else (place, 0.0)
 
 
 def word_paths(lattice: Lattice, automaton) -> dict[Hashable, WordPath]:

@@ -66,7 +66,7 @@ def test_an_arc_with_several_words_is_a_chain():
     # 0 -"A B"-> 1 -> 2 and 0 -"A C A"-> 2; words 1, 2, 3, of which 4 is not written
     lattice = Lattice(
         np.array([0, 2, 3, 3]), np.array([1, 2, 2]), np.log([0.6, 0.4, 1.0]),
-        [(1, 4, 2), (1, 3, 1), ()], np.array([5, 6, 7]), False,
+        (np.array([0, 3, 6, 6]), np.array([1, 4, 2, 1, 3, 1])), np.array([5, 6, 7]), False,
     )  # fmt: skip
     names = {1: "A", 2: "B", 3: "C"}
     spoken = SpokenLattice(lattice, lambda ids: [names[i] for i in ids if i in names])

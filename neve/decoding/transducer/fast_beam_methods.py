@@ -18,14 +18,14 @@ from torch import Tensor
 
 from neve.decoding.methods import Scales, TransducerMethod
 from neve.decoding.oracle import needed
+from neve.decoding.sampled_lists import best_candidates, sampled_paths, sequences_of
 from neve.decoding.times import TokenSpan, words_of_spans
 from neve.decoding.transducer.fast_beam import fast_beam_search, numbered, refuse_long_memory
 from neve.decoding.transducer.paths import token_log_probs
 from neve.decoding.transducer_lms import ListRescoring, ScoredHypothesis
 from neve.errors import ConfigError
-from neve.fsa import Fsa, FsaVec, Graph, random_paths, shortest_path
+from neve.fsa import Fsa, FsaVec, Graph, shortest_path
 from neve.graphs import load_graph, token_biasing, word_biasing
-from neve.kernels.listed_paths import listed_paths
 from neve.kernels.streams import Listed
 from neve.kernels.structure import gather_ragged
 from neve.lang import Lang
@@ -167,44 +167,21 @@ class FastBeam(TransducerMethod):
 
     def _listed(self, lattices: FsaVec, best: list[list[FoundPath]]) -> list[list[FoundPath]]:
         """The different sequences of sampled paths, and of the best, by the sum of their paths."""
-        spread = lattices.detach().clone()
-        spread.scores = spread.scores * self.config.nbest_scale
-        sampled = random_paths(spread, True, self.config.num_paths)
-        of_utterance, of_path = (sampled.shape.row_splits(axis).numpy() for axis in (1, 2))
+        sampled = sampled_paths(lattices, self.config.num_paths, self.config.nbest_scale)
         src, dst, scores = (getattr(lattices, name).numpy() for name in ("src", "dst", "scores"))
-        arcs, graph_arcs = sampled.values.numpy(), lattices.graph_arc.numpy()
-        states, firsts = torch.diff(lattices.state_splits).tolist(), lattices.arc_splits.tolist()
-        found = []
+        graph_arcs, firsts = lattices.graph_arc.numpy(), lattices.arc_splits.tolist()
+        states, found = torch.diff(lattices.state_splits).tolist(), []
         for row, (begin, end) in enumerate(zip(firsts, firsts[1:])):
             if not best[row]:
                 found.append([])
                 continue
             own = graph_arcs[begin:end]
             said = gather_ragged(self.said_splits, self.said_values, own)
-            paths = of_path[of_utterance[row] : of_utterance[row + 1] + 1]
-            here = arcs[paths[0] : paths[-1]] - begin
-            spoken_splits, spoken = gather_ragged(*said, here)
-            ends = spoken_splits[paths - paths[0]].tolist()
-            said_by = (tuple(spoken[a:b].tolist()) for a, b in zip(ends, ends[1:]))
-            sequences = list(dict.fromkeys((best[row][0].said, *said_by)))
+            sequences = list(dict.fromkeys((best[row][0].said, *sequences_of(said, sampled[row]))))
             rows = np.searchsorted(src[begin:end], np.arange(states[row] + 1))
-            listed = listed_paths(
-                (rows, dst[begin:end], scores[begin:end]),
-                said,
-                (
-                    np.cumsum([0, *map(len, sequences)]),
-                    np.array([symbol for each in sequences for symbol in each], np.int64),
-                ),
-            )
-            splits = listed.splits
-            found.append(
-                [
-                    FoundPath(
-                        sequences[i], own[listed.arcs[splits[i] : splits[i + 1]]], listed.totals[i]
-                    )
-                    for i in np.argsort(-listed.totals, kind="stable").tolist()
-                ]
-            )
+            lattice = rows, dst[begin:end], scores[begin:end]
+            listed = best_candidates(lattice, said, sequences, by_total=True)
+            found.append([FoundPath(one.said, own[one.arcs], one.total) for one in listed])
         return found
 
     def hypotheses(self, found: Found, chosen: list[list[FoundPath]]) -> list[list[Hypothesis]]:
