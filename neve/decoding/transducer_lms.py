@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from neve.decoding.config import DecodingConfig
 from neve.decoding.neural_lm import NeuralLm
@@ -14,7 +14,6 @@ from neve.decoding.transducer.paths import normed
 from neve.decoding.word_lm import SentenceLm
 from neve.errors import ConfigError
 from neve.lang import Lang
-from neve.results import Hypothesis
 
 
 class TransducerLms:
@@ -68,15 +67,13 @@ class TransducerLms:
             parts.append(InternalFusion(self.transducer, scales.ilm_scale))
         return Sum(parts) if len(parts) > 1 else parts[0] if parts else None
 
-    def score(self, tokens: Sequence[Sequence[int]], said: Sequence[Hypothesis]) -> list[LmScores]:
+    def score(self, tokens: Sequence[Sequence[int]], words: list[list[str]]) -> list[LmScores]:
         """Log-probabilities of whole hypotheses, ends included; of a model that is not there, 0.
 
         Args:
-            tokens: of each hypothesis.
-            said: the hypotheses, for a model of words.
+            tokens, words: of each hypothesis.
         """
         main, ngram = [0.0] * len(tokens), [0.0] * len(tokens)
-        words = [[word.text for word in hypothesis.words] for hypothesis in said]
         if self.words:
             main = self.words.score(words)
         elif self.neural and tokens:
@@ -97,11 +94,15 @@ class LmScores(NamedTuple):
     ngram: float
 
 
-class ScoredHypothesis(NamedTuple):
-    """A hypothesis of a transducer's list, as the search found it."""
+class Scored(NamedTuple):
+    """A hypothesis of a transducer's list, and what language models say of it.
 
+    found: what the search found. tokens: how many. score: the search's. scores: the models'.
+    """
+
+    found: Any
     tokens: int
-    hypothesis: Hypothesis
+    score: float
     scores: LmScores
 
 
@@ -134,28 +135,39 @@ class ListRescoring:
     def search(self, outputs, lengths, scales):
         return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
 
-    def first_pass(self, outputs, lengths, scales) -> list[list[ScoredHypothesis]]:
+    def first_pass(self, outputs, lengths, scales) -> list[list[Scored]]:
         rows = self.found(outputs, lengths, scales)
-        return self.scored([[(path.tokens, self.of_path(path)) for path in row] for row in rows])
+        lists = [[(self.of_path(path), path.tokens) for path in row] for row in rows]
+        return self.scored(lists, lambda hypothesis: [word.text for word in hypothesis.words])
 
-    def scored(
-        self, rows: list[list[tuple[list[int], Hypothesis]]]
-    ) -> list[list[ScoredHypothesis]]:
-        """What the models say of each utterance's hypotheses, which come with their tokens."""
-        tokens = [tokens for row in rows for tokens, _ in row]
-        said = [hypothesis for row in rows for _, hypothesis in row]
-        scored = map(ScoredHypothesis, map(len, tokens), said, self.lms.score(tokens, said))
-        return [[next(scored) for _ in row] for row in rows]
+    def scored(self, rows: list[list[tuple[Any, list[int]]]], words_of) -> list[list[Scored]]:
+        """Of each utterance what a search found, which comes with its tokens and has a score.
 
-    def second_pass(self, found: list[list[ScoredHypothesis]], scales, texts=None):
-        return [self.ranked(row, scales)[: self.config.nbest] for row in found]
+        words_of: gives the words of what it found.
+        """
+        flat = [each for row in rows for each in row]
+        said = [words_of(found) for found, _ in flat]
+        scores = iter(self.lms.score([tokens for _, tokens in flat], said))
+        return [
+            [Scored(found, len(tokens), found.score, next(scores)) for found, tokens in row]
+            for row in rows
+        ]
 
-    def ranked(self, row: list[ScoredHypothesis], scales) -> list[Hypothesis]:
-        """The hypotheses of an utterance with their new scores, the best first."""
-        scored = []
-        for tokens, hypothesis, (main, ngram) in row:
-            score = hypothesis.score + self.lms.ngram_scale(scales) * ngram
+    def second_pass(self, found: list[list[Scored]], scales, texts=None):
+        return [
+            [
+                dataclasses.replace(hypothesis, score=score)
+                for score, hypothesis in self.ranked(row, scales)[: self.config.nbest]
+            ]
+            for row in found
+        ]
+
+    def ranked(self, row: list[Scored], scales) -> list[tuple[float, Any]]:
+        """New scores and what was found, the best first."""
+        by_rank = []
+        for found, tokens, score, (main, ngram) in row:
+            score += self.lms.ngram_scale(scales) * ngram
             score += scales.lm_scale * main if self.lms.main else 0.0
             rank = normed(score, tokens, self.heeds_length and self.config.length_norm)
-            scored.append((rank, dataclasses.replace(hypothesis, score=score)))
-        return [hypothesis for _, hypothesis in sorted(scored, key=lambda one: -one[0])]
+            by_rank.append((rank, score, found))
+        return [one[1:] for one in sorted(by_rank, key=lambda one: -one[0])]

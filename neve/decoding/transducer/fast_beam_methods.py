@@ -22,7 +22,7 @@ from neve.decoding.sampled_lists import best_candidates, sampled_paths, sequence
 from neve.decoding.times import TokenSpan, words_of_spans
 from neve.decoding.transducer.fast_beam import fast_beam_search, numbered, refuse_long_memory
 from neve.decoding.transducer.paths import token_log_probs
-from neve.decoding.transducer_lms import ListRescoring, ScoredHypothesis
+from neve.decoding.transducer_lms import ListRescoring, Scored
 from neve.errors import ConfigError
 from neve.fsa import Fsa, FsaVec, Graph, shortest_path
 from neve.graphs import load_graph, token_biasing, word_biasing
@@ -61,10 +61,10 @@ class Found(NamedTuple):
 
 
 class ScoredLists(NamedTuple):
-    """The list of each utterance with what language models say; frame_arcs as in `Found`."""
+    """What a search found, and of each utterance the list with what language models say."""
 
-    lists: list[list[ScoredHypothesis]]
-    frame_arcs: list[int]
+    found: Found
+    lists: list[list[Scored]]
 
 
 class FastBeam(TransducerMethod):
@@ -295,22 +295,20 @@ class FastBeamRescoring(ListRescoring, FastBeamNbest):
     def first_pass(self, outputs, lengths, scales) -> ScoredLists:
         found = FastBeam.first_pass(self, outputs, lengths, scales)
         rows = [
-            [([token for _, token in self._tokens(path)], one) for path, one in zip(paths, said)]
-            for paths, said in zip(found.paths, self.hypotheses(found, found.paths))
+            [(path, [token for _, token in self._tokens(path)]) for path in paths]
+            for paths in found.paths
         ]
-        return ScoredLists(self.scored(rows), found.frame_arcs)
+        return ScoredLists(found, self.scored(rows, lambda path: self.text(path.said).split()))
 
     def second_pass(self, found: ScoredLists, scales, texts=None):
-        return super().second_pass(found.lists, scales)
-
-    def ranked(self, row, scales):
-        first: dict[str, Hypothesis] = {}
-        for hypothesis in super().ranked(row, scales):
-            first.setdefault(hypothesis.text, hypothesis)
-        return list(first.values()) or [Hypothesis.nothing()]
+        rows = [
+            [path._replace(score=score) for score, path in self.ranked(row, scales)]
+            for row in found.lists
+        ]
+        return self.hypotheses(found.found, [self.different(paths) for paths in rows])
 
     def sizes(self, found: ScoredLists):
-        return [(arcs, len(row)) for arcs, row in zip(found.frame_arcs, found.lists)]
+        return super().sizes(found.found)
 
 
 def gather_lengths(splits: np.ndarray, index: np.ndarray) -> np.ndarray:
