@@ -9,7 +9,8 @@ Takes what stages 2 to 6 made. Searches the outputs of the model, computed once,
 wider beams until the word errors stay the same; at the narrowest such beam it asks the real k2 (the
 interpreter that NEVE_K2_PYTHON names or local/k2_oracle.py made): as the backend of neve's methods,
 for the same words; and, in k2's own functions, the two sides taking turns, for the time. All sides
-have one thread. Scales are the first values of their keys.
+have one thread. Scales are those that the experiment's decodings with the names in `CHOSE` have
+chosen on dev; of what is not there, the first values of their keys.
 """
 
 import argparse
@@ -28,7 +29,13 @@ import numpy as np
 import torch
 from kaldialign import edit_distance
 
-from neve.cli.decode import ctc_lang_path, own_lm_path, take_graph_keys
+from neve.cli.decode import (
+    ctc_lang_path,
+    own_lm_path,
+    scales_path,
+    take_graph_keys,
+    take_scales,
+)
 from neve.cli.main import load_config, split_overrides
 from neve.costs import Cost
 from neve.data import AugmentConfig, Loader
@@ -46,6 +53,11 @@ PEER = Path(__file__).with_name("decoding_peer.py")
 LATTICE = ("1best", "nbest", "nbest-oracle", "lattice-oracle", "nbest-rescoring",
            "whole-lattice-rescoring", "mbr")  # fmt: skip
 IN_K2 = ("1best", "nbest", "nbest-oracle", "whole-lattice-rescoring")  # in decoding_peer.py
+CHOSE = {
+    **dict.fromkeys(("graph", *LATTICE), "graph"),
+    "greedy": "greedy", "modified-beam": "modified-beam", "beam": "modified-beam",
+    "fast-beam": "fast-beam", "fast-beam-nbest": "fast-beam-nbest",
+}  # fmt: skip
 SEARCH_BEAMS = (6.0, 10.0, 14.0, 20.0, 28.0)
 OUTPUT_BEAMS = (3.0, 5.0, 8.0, 12.0)
 BEAMS = (1, 2, 4, 8, 16)
@@ -75,7 +87,11 @@ class Task:
 
     def recognizer(self, method: str, **changes) -> Recognizer:
         options = replace(self.config.decoding, method=method, threads=1, nbest=1, **changes)
+        options.scales_of = CHOSE[method]
         config = replace(self.config, decoding=options)
+        chosen = scales_path(config)
+        if chosen.exists():
+            take_scales(config, chosen)
         take_graph_keys(config)
         lm = own_words(config, self.ctc_lang, own_lm_path(config))
         graph = self.graph if method in ("graph", *LATTICE) else None
