@@ -177,6 +177,45 @@ class K2:
         self.order("load", graph=graph, posteriors=str(scratch / "posteriors.npz"), G=G,
                    backoff=self.symbols["#0"])  # fmt: skip
 
+    def load_transducer(self, task: Task, scratch: Path) -> None:
+        """What the joiner needs: the encoder's part, and the predictor's for all contexts."""
+        method = task.recognizer("fast-beam").method
+        (scales,) = candidates(method.config, method.scales)[:1]
+        joiner, size = method.model_with(scales).joiner, method.contexts.size
+        if size != 2:
+            raise SystemExit("k2's fast-beam is compared for predictors that see two tokens")
+        rows, lengths, self.batches = [], [], []
+        with torch.inference_mode():
+            for outputs, sizes, _ in task.outputs(task.recognizer("fast-beam")):
+                rows += list(joiner.project(outputs))
+                lengths += [int(n) for n in sizes]
+                self.batches.append(len(sizes))
+            tokens = task.lang.num_tokens
+            pairs = [(a, b) for a in range(tokens) for b in range(tokens)]
+            said = method.contexts.outputs([(0,) if pair == (0, 0) else pair for pair in pairs])
+        output, longest = joiner.output, max(lengths)
+        heard = torch.zeros(len(rows), longest, rows[0].shape[1])
+        for place, (row, length) in enumerate(zip(rows, lengths)):
+            heard[place, :length] = row[:length]
+        width = output.in_features
+        np.savez(
+            scratch / "joiner.npz", heard=heard[..., :width].numpy(),
+            unknown=heard[..., width:].numpy(), lengths=np.array(lengths, np.int32),
+            said=said.float().numpy(), weight=output.weight.detach().numpy(),
+            bias=output.bias.detach().numpy(),
+        )  # fmt: skip
+        self.order("load-transducer", joiner=str(scratch / "joiner.npz"))
+
+    def fast_beam(self, task: Task, **step) -> dict:
+        method = task.recognizer("fast-beam", **step).method
+        (scales,) = candidates(method.config, method.scales)[:1]
+        answer = self.order(
+            "fast-beam", search_beam=method.config.search_beam, batches=self.batches,
+            blank_penalty=scales.blank_penalty, history_scale=scales.history_scale, **step,
+        )  # fmt: skip
+        answer["words"] = [task.lang.decode(tokens).split() for tokens in answer["words"]]
+        return answer
+
     def order(self, task: str, **arguments) -> dict:
         self.process.stdin.write(json.dumps({"task": task, **arguments}) + "\n")
         self.process.stdin.flush()
@@ -235,7 +274,8 @@ def lattice_rows(task: Task, k2: K2 | None, repeat: int, rescore_lm: str):
     return rows, more
 
 
-def transducer_rows(task: Task, repeat: int):
+def transducer_rows(task: Task, k2: K2 | None, repeat: int):
+    """As `lattice_rows`, of the transducer's searches."""
     rows, more = [], []
     fast = [{"max_states": n, "max_contexts": max(4, n // 8)} for n in STATES]
     searches = {
@@ -249,10 +289,20 @@ def transducer_rows(task: Task, repeat: int):
         task.run(method, **steps[0])
         runs, place = converged(task, method, steps)
         more += [told(task, method, step, run) for step, run in zip(steps, runs)]
-        times = [task.run(method, **steps[place])["cost"].search.wall for _ in range(repeat)]
+        mine, theirs = [], []
+        for _ in range(repeat):
+            mine.append(task.run(method, **steps[place]))
+            if k2 and method == "fast-beam":
+                theirs.append(k2.fast_beam(task, **steps[place]))
         row = told(task, method, steps[place], runs[place])
-        row[-2] = f"{statistics.median(times) / task.audio:.5f}"
-        rows.append(row)
+        seconds = statistics.median(run["cost"].search.wall for run in mine)
+        row[-2] = f"{seconds / task.audio:.5f}"
+        factor = ratio = own = ""
+        if theirs:
+            other = statistics.median(run["seconds"] for run in theirs)
+            factor, ratio = f"{other / task.audio:.5f}", f"{other / seconds:.1f}"
+            own = equal(mine[0]["words"], theirs[0]["words"])
+        rows.append([*row, factor, ratio, own])
     return rows, more
 
 
@@ -292,6 +342,11 @@ def main() -> None:
         if args.k2_python:
             k2 = K2(args.k2_python, task, args.rescore_lm, Path(scratch))
         rows, more = lattice_rows(task, k2, args.repeat, args.rescore_lm)
+        searches, further = [], []
+        if isinstance(task.model, TransducerModel):
+            if k2:
+                k2.load_transducer(task, Path(scratch))
+            searches, further = transducer_rows(task, k2, args.repeat)
     head = ["method", "beams", "WER %", "search RTF", "depth"]
     lines = ["# Speed of decoding", "", "Written by", "", f"    python {' '.join(sys.argv)}", ""]
     seconds = {head: made[1] for head, made in task.encoded.items()}
@@ -309,11 +364,16 @@ def main() -> None:
         "the real k2 as backend of neve, and by the method in k2's functions.",
         *table([*head, "k2 RTF", "ratio", "same words, backend", "same words, k2"], rows),
     ]
-    if isinstance(task.model, TransducerModel):
-        rows, further = transducer_rows(task, args.repeat)
-        more += further
-        lines += ["", "## Transducer", *table(head, rows)]
-    lines += ["", "## Convergence", *table(head, more)]
+    if searches:
+        lines += [
+            "",
+            "## Transducer",
+            "",
+            "k2: its RnntDecodingStreams with the same joiner, for which the predictor's outputs "
+            "are a table; hypotheses end before the last frame there.",
+            *table([*head, "k2 RTF", "ratio", "same words, k2"], searches),
+        ]
+    lines += ["", "## Convergence", *table(head, more + further)]
     text = "\n".join(lines) + "\n"
     print(text)
     if args.out:

@@ -1,9 +1,9 @@
-"""The other side of benchmarks/decoding.py: lattice methods in functions of the real k2.
+"""The other side of benchmarks/decoding.py: methods in functions of the real k2.
 
 It runs in k2's own interpreter, with one thread. Reads orders as JSON lines: {"task": ...,
-arguments}; answers each with {"seconds": wall, "cpu", "words": of each utterance, "arcs": of all
-lattices those that take a frame}. The task `load` keeps a graph, log-probabilities, and for
-rescoring a G.
+arguments}; answers each with {"seconds": wall, "cpu", "words": of each utterance (tokens for a
+transducer), "arcs": of all lattices those that take a frame}. The task `load` keeps a graph,
+log-probabilities, and for rescoring a G; `load-transducer` what a joiner needs.
 """
 
 import json
@@ -127,8 +127,52 @@ def whole_lattice_rescoring(**options):
     return one_best(k2.invert(both)), found
 
 
+def load_transducer(joiner):
+    """An .npz with heard (N, T, J) and unknown (N, T, V) of the encoder, lengths (N,), said (C, J)
+    by contexts of two symbols, weight (V, J), bias (V,)."""
+    file = np.load(joiner)
+    KEPT["joiner"] = {name: torch.from_numpy(file[name]) for name in file.files}
+    return [], []
+
+
+@torch.no_grad()
+def fast_beam(search_beam, max_states, max_contexts, blank_penalty, history_scale, batches):
+    """Method fast-beam: the best path of the lattice of RnntDecodingStreams, in batches."""
+    kept, found = KEPT["joiner"], []
+    vocab_size, lengths = len(kept["bias"]), kept["lengths"]
+    config = k2.RnntDecodingConfig(
+        vocab_size=vocab_size, decoder_history_len=2, beam=search_beam,
+        max_contexts=max_contexts, max_states=max_states,
+    )  # fmt: skip
+    graph, begin, words = k2.trivial_graph(vocab_size - 1), 0, []
+    for size in batches:  # how many utterances each has
+        rows = slice(begin, begin + size)
+        begin += size
+        heard, unknown = kept["heard"][rows], kept["unknown"][rows]
+        streams = [k2.RnntDecodingStream(graph) for _ in range(size)]
+        decoding = k2.RnntDecodingStreams(streams, config)
+        for frame in range(int(lengths[rows].max())):
+            shape, contexts = decoding.get_contexts()
+            of_row, contexts = shape.row_ids(1).long(), contexts.long()
+            said = kept["said"][contexts[:, 0] * vocab_size + contexts[:, 1]]
+            hidden = torch.tanh(heard[of_row, frame] + said)
+            logits = torch.addmm(kept["bias"], hidden, kept["weight"].t())
+            if history_scale != 1:
+                known = torch.log_softmax(logits, -1)
+                logits = history_scale * known + (1 - history_scale) * unknown[of_row, frame]
+            logits[:, 0] -= blank_penalty
+            decoding.advance(torch.log_softmax(logits, -1))
+        decoding.terminate_and_flush_to_streams()
+        lattices = decoding.format_output(lengths[rows].tolist())
+        words += one_best(lattices)
+        found.append(lattices)
+    return words, found
+
+
 TASKS = {
     "load": load,
+    "load-transducer": load_transducer,
+    "fast-beam": fast_beam,
     "1best": best_path,
     "nbest": nbest,
     "nbest-oracle": nbest_oracle,
@@ -145,7 +189,8 @@ def main():
         words, found = TASKS[task](**order)
         seconds, cpu = time.perf_counter() - begin[0], time.process_time() - begin[1]
         answer = {"seconds": seconds, "cpu": cpu, "words": words}
-        answer["arcs"] = sum(depth(found)) if task != "load" else 0
+        found = found if isinstance(found, list) else [found]
+        answer["arcs"] = sum(sum(depth(lattices)) for lattices in found)
         print(json.dumps(answer), flush=True)
 
 
