@@ -113,7 +113,7 @@ class Task:
     def run(self, method: str, **changes) -> dict:
         """Words, errors, seconds of search and lattice depth."""
         recognizer = self.recognizer(method, **changes)
-        (scales,) = candidates(recognizer.config, recognizer.method.scales)[:1]
+        scales = first_scales(recognizer)
         cost, said = Cost(audio=self.audio), []
         for outputs, lengths, texts in self.outputs(recognizer):
             with cost.search.measured():
@@ -139,25 +139,35 @@ def converged(task: Task, method: str, steps: list[dict], **given) -> tuple[list
     return runs, place
 
 
+def first_scales(recognizer: Recognizer):
+    """The scales of a search, of several the first."""
+    return candidates(recognizer.config, recognizer.method.scales)[0]
+
+
+def padded(rows: list[np.ndarray], lengths: list[int]) -> np.ndarray:
+    """(N, T, D) float32 of the first frames of N arrays."""
+    filled = np.zeros((len(rows), max(lengths), rows[0].shape[1]), np.float32)
+    for place, (row, length) in enumerate(zip(rows, lengths)):
+        filled[place, :length] = row[:length]
+    return filled
+
+
 class K2:
     """The real k2 in a process of its own, with the task's graph and log-probabilities."""
 
     def __init__(self, python: str, task: Task, rescore_lm: str, scratch: Path):
         recognizer = task.recognizer("1best")
-        (scales,) = candidates(recognizer.config, recognizer.method.scales)[:1]
+        scales = first_scales(recognizer)
         rows, lengths, texts = [], [], []
         for outputs, sizes, batch_texts in task.outputs(recognizer):
             scored = recognizer.method.penalised(outputs, scales.blank_penalty)
             rows += list(scored * np.float32(scales.acoustic_scale))
             lengths += sizes.tolist()
             texts += batch_texts
-        padded = np.zeros((len(rows), max(lengths), rows[0].shape[1]), np.float32)
-        for place, (row, length) in enumerate(zip(rows, lengths)):
-            padded[place, :length] = row[:length]
         self.symbols = task.ctc_lang.words
         known = [[self.symbols[w] for w in text.split() if w in self.symbols] for text in texts]
         np.savez(
-            scratch / "posteriors.npz", lp=padded, lengths=lengths,
+            scratch / "posteriors.npz", lp=padded(rows, lengths), lengths=lengths,
             text_lengths=[len(text) for text in known],
             text_words=np.array([word for text in known for word in text], np.int32),
         )  # fmt: skip
@@ -179,38 +189,31 @@ class K2:
 
     def load_transducer(self, task: Task, scratch: Path) -> None:
         """What the joiner needs: the encoder's part, and the predictor's for all contexts."""
-        method = task.recognizer("fast-beam").method
-        (scales,) = candidates(method.config, method.scales)[:1]
-        joiner, size = method.model_with(scales).joiner, method.contexts.size
-        if size != 2:
-            raise SystemExit("k2's fast-beam is compared for predictors that see two tokens")
+        recognizer = task.recognizer("fast-beam")
+        method, scales = recognizer.method, first_scales(recognizer)
+        joiner, tokens = method.model_with(scales).joiner, task.lang.num_tokens
         rows, lengths, self.batches = [], [], []
         with torch.inference_mode():
-            for outputs, sizes, _ in task.outputs(task.recognizer("fast-beam")):
-                rows += list(joiner.project(outputs))
-                lengths += [int(n) for n in sizes]
+            for outputs, sizes, _ in task.outputs(recognizer):
+                rows += list(joiner.project(outputs).numpy())
+                lengths += sizes.tolist()
                 self.batches.append(len(sizes))
-            tokens = task.lang.num_tokens
             pairs = [(a, b) for a in range(tokens) for b in range(tokens)]
             said = method.contexts.outputs([(0,) if pair == (0, 0) else pair for pair in pairs])
-        output, longest = joiner.output, max(lengths)
-        heard = torch.zeros(len(rows), longest, rows[0].shape[1])
-        for place, (row, length) in enumerate(zip(rows, lengths)):
-            heard[place, :length] = row[:length]
-        width = output.in_features
+        heard, width = padded(rows, lengths), joiner.output.in_features
         np.savez(
-            scratch / "joiner.npz", heard=heard[..., :width].numpy(),
-            unknown=heard[..., width:].numpy(), lengths=np.array(lengths, np.int32),
-            said=said.float().numpy(), weight=output.weight.detach().numpy(),
-            bias=output.bias.detach().numpy(),
+            scratch / "joiner.npz", heard=heard[..., :width], unknown=heard[..., width:],
+            lengths=np.array(lengths, np.int32), said=said.numpy(),
+            weight=joiner.output.weight.detach().numpy(),
+            bias=joiner.output.bias.detach().numpy(),
         )  # fmt: skip
         self.order("load-transducer", joiner=str(scratch / "joiner.npz"))
 
     def fast_beam(self, task: Task, **step) -> dict:
-        method = task.recognizer("fast-beam", **step).method
-        (scales,) = candidates(method.config, method.scales)[:1]
+        recognizer = task.recognizer("fast-beam", **step)
+        scales = first_scales(recognizer)
         answer = self.order(
-            "fast-beam", search_beam=method.config.search_beam, batches=self.batches,
+            "fast-beam", search_beam=recognizer.config.search_beam, batches=self.batches,
             blank_penalty=scales.blank_penalty, history_scale=scales.history_scale, **step,
         )  # fmt: skip
         answer["words"] = [task.lang.decode(tokens).split() for tokens in answer["words"]]
@@ -259,17 +262,12 @@ def lattice_rows(task: Task, k2: K2 | None, repeat: int, rescore_lm: str):
                 options = task.recognizer(method, **chosen, **given).config
                 theirs.append(k2.run(method, options))
         row = told(task, method, chosen, mine[0])
-        seconds = statistics.median(run["cost"].search.wall for run in mine)
-        row[-2] = f"{seconds / task.audio:.5f}"
-        same = own = factor = ratio = ""
+        row[-2], factor, ratio, own = beside(task, mine, theirs)
+        same = ""
         if k2 and method != "graph":
             with use("k2"):
                 backend = task.run(method, **chosen, **given)
             same = equal(mine[0]["words"], backend["words"])
-        if theirs:
-            other = statistics.median(run["seconds"] for run in theirs)
-            factor, ratio = f"{other / task.audio:.5f}", f"{other / seconds:.1f}"
-            own = equal(mine[0]["words"], theirs[0]["words"])
         rows.append([*row, factor, ratio, same, own])
     return rows, more
 
@@ -295,15 +293,21 @@ def transducer_rows(task: Task, k2: K2 | None, repeat: int):
             if k2 and method == "fast-beam":
                 theirs.append(k2.fast_beam(task, **steps[place]))
         row = told(task, method, steps[place], runs[place])
-        seconds = statistics.median(run["cost"].search.wall for run in mine)
-        row[-2] = f"{seconds / task.audio:.5f}"
-        factor = ratio = own = ""
-        if theirs:
-            other = statistics.median(run["seconds"] for run in theirs)
-            factor, ratio = f"{other / task.audio:.5f}", f"{other / seconds:.1f}"
-            own = equal(mine[0]["words"], theirs[0]["words"])
-        rows.append([*row, factor, ratio, own])
+        row[-2], *other = beside(task, mine, theirs)
+        rows.append([*row, *other])
     return rows, more
+
+
+def beside(task: Task, mine: list[dict], theirs: list[dict]) -> list[str]:
+    """Real-time factors of our runs and k2's, their ratio, and how many utterances are the same;
+    but for the first nothing where k2 has not run."""
+    seconds = statistics.median(run["cost"].search.wall for run in mine)
+    factor = f"{seconds / task.audio:.5f}"
+    if not theirs:
+        return [factor, "", "", ""]
+    other = statistics.median(run["seconds"] for run in theirs)
+    same = equal(mine[0]["words"], theirs[0]["words"])
+    return [factor, f"{other / task.audio:.5f}", f"{other / seconds:.1f}", same]
 
 
 def told(task: Task, method: str, step: dict, run: dict) -> list[str]:
@@ -344,9 +348,11 @@ def main() -> None:
         rows, more = lattice_rows(task, k2, args.repeat, args.rescore_lm)
         searches, further = [], []
         if isinstance(task.model, TransducerModel):
-            if k2:
+            shape = task.config.model
+            alike = k2 and shape.context_size == 2 and shape.blank == "joint"  # as in the peer
+            if alike:
                 k2.load_transducer(task, Path(scratch))
-            searches, further = transducer_rows(task, k2, args.repeat)
+            searches, further = transducer_rows(task, k2 if alike else None, args.repeat)
     head = ["method", "beams", "WER %", "search RTF", "depth"]
     lines = ["# Speed of decoding", "", "Written by", "", f"    python {' '.join(sys.argv)}", ""]
     seconds = {head: made[1] for head, made in task.encoded.items()}

@@ -136,8 +136,8 @@ class BestPath(GraphMethod):
             lattice = self._lattice(fsas, place, partial)
             candidates = []
             if sampled:
-                said = sequences_of(lattice.spoken, sampled[place])
-                said = list(dict.fromkeys((lattice.said(best_arcs[place]), *said)))
+                best_said = lattice.said(best_arcs[place])
+                said = sequences_of(lattice.spoken, sampled[place], best_said)
                 candidates = best_candidates(lattice.automaton, lattice.spoken, said)
             found[row] = Searched(
                 lattice, outputs[row, : lengths[row]], best_arcs[place], candidates

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from neve.decoding.lattices import BestPath, Nbest
 from neve.decoding.word_lm import WordLm
-from neve.decoding.word_paths import LmWords, word_paths
+from neve.decoding.word_paths import LmWords, best_word_path
 from neve.errors import ConfigError
 from neve.results import Hypothesis
 
@@ -56,12 +56,9 @@ class WholeLatticeRescoring(_Rescoring):
     """The best path of the whole lattice with the new scores."""
 
     def second_pass(self, found, scales, texts=None):
-        automaton = LmWords(self.larger, scales.lm_scale, self.lm)
-        result = []
-        for one in found:
-            paths = word_paths(one.lattice, automaton) if one.lattice else {}
-            result.append(
-                [self.of_path(one, path.arcs, path.score) for path in paths.values()]
-                or [Hypothesis.nothing()]
-            )
-        return result
+        lm = LmWords(self.larger, scales.lm_scale, self.lm)
+        paths = [one.lattice and best_word_path(one.lattice, lm) for one in found]
+        return [
+            [self.of_path(one, path.arcs, path.score) if path else Hypothesis.nothing()]
+            for one, path in zip(found, paths)
+        ]

@@ -42,12 +42,12 @@ def sampled_paths(fsas: FsaVec, num_paths: int, scale: float) -> list[Ragged]:
     return paths
 
 
-def sequences_of(said: Ragged, paths: Ragged) -> list[tuple[int, ...]]:
-    """The different sequences of paths, as they are met."""
+def sequences_of(said: Ragged, paths: Ragged, best: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The sequence of the best path, and the others that paths say, as they are met."""
     splits, arcs = paths
     spoken_splits, spoken = gather_ragged(*said, arcs)
     ends, spoken = spoken_splits[splits].tolist(), spoken.tolist()
-    return list(dict.fromkeys(tuple(spoken[a:b]) for a, b in zip(ends, ends[1:])))
+    return list(dict.fromkeys((best, *(tuple(spoken[a:b]) for a, b in zip(ends, ends[1:])))))
 
 
 def best_candidates(

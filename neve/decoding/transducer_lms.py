@@ -94,15 +94,14 @@ class LmScores(NamedTuple):
     ngram: float
 
 
-class Scored(NamedTuple):
+class ScoredHypothesis(NamedTuple):
     """A hypothesis of a transducer's list, and what language models say of it.
 
-    found: what the search found. tokens: how many. score: the search's. scores: the models'.
+    found: what the search found, with its `score`. tokens: how many. scores: the models'.
     """
 
     found: Any
     tokens: int
-    score: float
     scores: LmScores
 
 
@@ -135,12 +134,14 @@ class ListRescoring:
     def search(self, outputs, lengths, scales):
         return self.second_pass(self.first_pass(outputs, lengths, scales), scales)
 
-    def first_pass(self, outputs, lengths, scales) -> list[list[Scored]]:
+    def first_pass(self, outputs, lengths, scales) -> list[list[ScoredHypothesis]]:
         rows = self.found(outputs, lengths, scales)
         lists = [[(self.of_path(path), path.tokens) for path in row] for row in rows]
         return self.scored(lists, lambda hypothesis: [word.text for word in hypothesis.words])
 
-    def scored(self, rows: list[list[tuple[Any, list[int]]]], words_of) -> list[list[Scored]]:
+    def scored(
+        self, rows: list[list[tuple[Any, list[int]]]], words_of
+    ) -> list[list[ScoredHypothesis]]:
         """Of each utterance what a search found, which comes with its tokens and has a score.
 
         words_of: gives the words of what it found.
@@ -149,11 +150,11 @@ class ListRescoring:
         said = [words_of(found) for found, _ in flat]
         scores = iter(self.lms.score([tokens for _, tokens in flat], said))
         return [
-            [Scored(found, len(tokens), found.score, next(scores)) for found, tokens in row]
+            [ScoredHypothesis(found, len(tokens), next(scores)) for found, tokens in row]
             for row in rows
         ]
 
-    def second_pass(self, found: list[list[Scored]], scales, texts=None):
+    def second_pass(self, found: list[list[ScoredHypothesis]], scales, texts=None):
         return [
             [
                 dataclasses.replace(hypothesis, score=score)
@@ -162,11 +163,11 @@ class ListRescoring:
             for row in found
         ]
 
-    def ranked(self, row: list[Scored], scales) -> list[tuple[float, Any]]:
+    def ranked(self, row: list[ScoredHypothesis], scales) -> list[tuple[float, Any]]:
         """New scores and what was found, the best first."""
         by_rank = []
-        for found, tokens, score, (main, ngram) in row:
-            score += self.lms.ngram_scale(scales) * ngram
+        for found, tokens, (main, ngram) in row:
+            score = found.score + self.lms.ngram_scale(scales) * ngram
             score += scales.lm_scale * main if self.lms.main else 0.0
             rank = normed(score, tokens, self.heeds_length and self.config.length_norm)
             by_rank.append((rank, score, found))

@@ -1,15 +1,10 @@
-"""A lattice followed by a word automaton: best paths and totals of what both accept.
-
-The automaton is any object with a `start` and the methods `step(state, word)`, the state after a
-word and its score, or None, and `end(state)`, a key and a score, or None. Paths with the same key
-end in the same final state: for a language model (`LmWords`) all of them.
-"""
+"""A lattice of words, and its best path with the scores of a language model."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -66,15 +61,17 @@ class Lattice:
 
 
 class WordPath(NamedTuple):
-    """The best path of one key: arcs of the lattice, its score, and the log of all paths' sum."""
+    """Arcs of the lattice, and the score of the path."""
 
     arcs: list[int]
     score: float
-    total: float
 
 
 class LmWords:
-    """A language model, added `scale` times to paths' scores, without what `own` says of them."""
+    """A language model, added `scale` times to paths' scores, without what `own` says of them.
+
+    `step` gives the state after a word and its score, `end` the score of the end.
+    """
 
     def __init__(self, lm: WordLm, scale: float, own: WordLm | None = None):
         self.lm, self.scale, self.own = lm, scale, own
@@ -90,17 +87,17 @@ class LmWords:
 
     def end(self, state):
         score = self.lm.end(state[0]) * self.scale
-        return 0, score - (self.own.end(state[1]) if self.own else 0.0)
+        return score - (self.own.end(state[1]) if self.own else 0.0)
 
 
-def word_paths(lattice: Lattice, automaton) -> dict[Hashable, WordPath]:
-    """Of each key that some path ends with, the best path and the total of all."""
+def best_word_path(lattice: Lattice, lm: LmWords) -> WordPath | None:
+    """The best path with the scores of `lm`; None where no path ends."""
     splits, last = lattice.splits.tolist(), lattice.num_states - 1
     targets, spoken = lattice.dst.tolist(), lattice.words
     reached: list[dict] = [{} for _ in range(lattice.num_states)]
     if last < 1:
-        return {}
-    reached[0][automaton.start] = 0
+        return None
+    reached[0][lm.start] = 0
     count = 1
     sources, ends, arcs, added = [], [], [], []
     for state in range(last):
@@ -109,54 +106,44 @@ def word_paths(lattice: Lattice, automaton) -> dict[Hashable, WordPath]:
             for arc in leaving:
                 after, score = known, 0.0
                 for word in spoken[arc]:
-                    step = automaton.step(after, word)
-                    if step is None:
-                        break
-                    after, score = step[0], score + step[1]
-                else:
-                    target = targets[arc]
-                    if target == last:
-                        end = automaton.end(after)
-                        if end is None:
-                            continue
-                        after, score = end[0], score + end[1]
-                    there = reached[target]
-                    place = there.get(after)
-                    if place is None:
-                        place = there[after] = count
-                        count += 1
-                    sources.append(number)
-                    ends.append(place)
-                    arcs.append(arc)
-                    added.append(score)
+                    after, more = lm.step(after, word)
+                    score += more
+                target = targets[arc]
+                if target == last:
+                    score += lm.end(after)
+                    after = None  # all that ends ends in one place
+                there = reached[target]
+                place = there.get(after)
+                if place is None:
+                    place = there[after] = count
+                    count += 1
+                sources.append(number)
+                ends.append(place)
+                arcs.append(arc)
+                added.append(score)
         if state:
             reached[state] = {}
+    if not reached[last]:
+        return None
     src, dst = (np.array(column, np.int64) for column in (sources, ends))
     scores = lattice.scores[np.array(arcs, np.int64)] + np.array(added, np.float64)
-    best, back, total = _forward(src, dst, scores, count)
-    found = {}
-    for key, place in reached[last].items():
-        path, at = [], place
-        while at:
-            path.append(arcs[back[at]])
-            at = sources[back[at]]
-        found[key] = WordPath(path[::-1], float(best[place]), float(total[place]))
-    return found
+    best, back = _forward(src, dst, scores, count)
+    end = at = reached[last][None]
+    path = []
+    while at:
+        path.append(arcs[back[at]])
+        at = sources[back[at]]
+    return WordPath(path[::-1], float(best[end]))
 
 
 @njit(cache=True, nogil=True)
 def _forward(src, dst, scores, count):
-    """Best scores, best arcs, log-sums of paths from 0; arcs follow those that enter their src."""
+    """Best scores and best arcs of paths from 0; arcs follow those that enter their src."""
     best = np.full(count, -np.inf)
-    total = np.full(count, -np.inf)
     back = np.full(count, -1, np.int64)
-    best[0] = total[0] = 0.0
+    best[0] = 0.0
     for arc in range(len(src)):
         came, to = best[src[arc]] + scores[arc], dst[arc]
         if came > best[to]:
             best[to], back[to] = came, arc
-        more = total[src[arc]] + scores[arc]
-        high, low = max(total[to], more), min(total[to], more)
-        if high > -np.inf:
-            total[to] = high + np.log1p(np.exp(low - high))
-    return best, back, total
+    return best, back

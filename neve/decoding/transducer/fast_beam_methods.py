@@ -22,7 +22,7 @@ from neve.decoding.sampled_lists import best_candidates, sampled_paths, sequence
 from neve.decoding.times import TokenSpan, words_of_spans
 from neve.decoding.transducer.fast_beam import fast_beam_search, numbered, refuse_long_memory
 from neve.decoding.transducer.paths import token_log_probs
-from neve.decoding.transducer_lms import ListRescoring, Scored
+from neve.decoding.transducer_lms import ListRescoring, ScoredHypothesis
 from neve.errors import ConfigError
 from neve.fsa import Fsa, FsaVec, Graph, shortest_path
 from neve.graphs import load_graph, token_biasing, word_biasing
@@ -64,7 +64,7 @@ class ScoredLists(NamedTuple):
     """What a search found, and of each utterance the list with what language models say."""
 
     found: Found
-    lists: list[list[Scored]]
+    lists: list[list[ScoredHypothesis]]
 
 
 class FastBeam(TransducerMethod):
@@ -177,7 +177,7 @@ class FastBeam(TransducerMethod):
                 continue
             own = graph_arcs[begin:end]
             said = gather_ragged(self.said_splits, self.said_values, own)
-            sequences = list(dict.fromkeys((best[row][0].said, *sequences_of(said, sampled[row]))))
+            sequences = sequences_of(said, sampled[row], best[row][0].said)
             rows = np.searchsorted(src[begin:end], np.arange(states[row] + 1))
             lattice = rows, dst[begin:end], scores[begin:end]
             listed = best_candidates(lattice, said, sequences, by_total=True)
